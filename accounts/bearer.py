@@ -1,0 +1,181 @@
+"""The one place that turns a credential into an Actor (B3), and the DRF views behind it."""
+
+import threading
+import time
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts import memberships, tokens
+from accounts.actors import Actor, TokenKind
+from accounts.models import ClientSession
+from roocloud.lib.access import Access
+from roocloud.lib.ids import digest
+from roocloud.lib.refusals import Unauthenticated
+
+#: Every signed token. What a session token opens, a CLI and a job token open too.
+API_KINDS = frozenset({TokenKind.SESSION, TokenKind.CLI, TokenKind.JOB})
+#: The literal that a signed-out editor sends (protocol/proxy.md §2).
+ANONYMOUS = "unauthenticated"
+_RIGHTS_FRESH_S = 5.0  # B4: a cache that holds rights lives at most five seconds
+_CACHED = 10_000
+_MAX_TOKEN_CHARS = 4096
+_SEEN_EVERY = timedelta(minutes=1)
+
+
+def bearer_value(header: str | None) -> str | None:
+    """The token of an ``Authorization: Bearer …`` header; None if there is none to speak of."""
+    scheme, _, value = (header or "").strip().partition(" ")
+    value = value.strip()
+    if scheme.lower() != "bearer" or value in ("", ANONYMOUS):
+        return None
+    return value
+
+
+class _RightsCache:
+    """Actors of recently verified tokens, for at most five seconds each."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, tuple[float, Actor]] = OrderedDict()
+
+    def get(self, key: str) -> Actor | None:
+        with self._lock:
+            entry = self._entries.get(key)
+        return entry[1] if entry and time.monotonic() - entry[0] < _RIGHTS_FRESH_S else None
+
+    def put(self, key: str, actor: Actor) -> None:
+        with self._lock:
+            self._entries[key] = (time.monotonic(), actor)
+            self._entries.move_to_end(key)
+            while len(self._entries) > _CACHED:
+                self._entries.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+
+
+rights_cache = _RightsCache()
+
+
+def authenticate(
+    header: str | None, *, at: datetime, kinds: frozenset[TokenKind] = API_KINDS
+) -> Actor:
+    """Who sends this ``Authorization`` header, with the rights that they have now.
+
+    The client session behind the token, the person and the membership in the token's organization
+    must stand; what was found may be up to five seconds old (B4).
+
+    Raises Unauthenticated.
+    """
+    token = bearer_value(header)
+    if token is None:
+        raise Unauthenticated("Sign in: this needs an Authorization: Bearer header")
+    if len(token) > _MAX_TOKEN_CHARS:
+        raise tokens.InvalidToken("This token is not valid or has expired")
+    key = digest(token)
+    actor = rights_cache.get(key)
+    if actor is None:
+        actor = _actor_of(tokens.verify(token), at=at)
+        rights_cache.put(key, actor)
+    if actor.kind not in kinds:
+        raise tokens.InvalidToken("This kind of token does not open this route")
+    return actor
+
+
+def _actor_of(claims: tokens.Claims, *, at: datetime) -> Actor:
+    session = (
+        ClientSession.unscoped.alive(at)
+        .filter(pk=claims.session_id, user_id=claims.user_id, user__is_active=True)
+        .select_related("user")
+        .first()
+    )
+    if session is None:
+        raise tokens.InvalidToken("The sign-in behind this token has ended")
+    role = None
+    if claims.organization_id is not None:
+        role = memberships.role_of(user_id=claims.user_id, organization_id=claims.organization_id)
+        if role is None:
+            raise tokens.InvalidToken("The membership behind this token has ended")
+    touch(session, at=at)
+    return Actor(
+        user_id=claims.user_id,
+        organization_id=claims.organization_id,
+        role=role,
+        kind=claims.kind,
+        session_id=session.pk,
+        is_staff=False,  # site administration is for web sessions alone
+    )
+
+
+def touch(session: ClientSession, *, at: datetime) -> None:
+    """Note that the session was used, at most once a minute."""
+    if at - session.last_seen_at >= _SEEN_EVERY:
+        ClientSession.unscoped.filter(pk=session.pk).update(last_seen_at=at)
+
+
+def authenticate_client_token(header: str | None, *, at: datetime) -> ClientSession:
+    """The live editor session of a client token, with its user. Raises Unauthenticated."""
+    token = bearer_value(header)
+    session = token and (
+        ClientSession.unscoped.alive(at)
+        .filter(client_token_hash=digest(token), user__is_active=True)
+        .select_related("user")
+        .first()
+    )
+    if not session:
+        raise Unauthenticated("This client token is not valid or was revoked")
+    return session
+
+
+class BearerView(APIView):
+    """A JSON route for signed tokens of the listed kinds; ``self.actor`` asks."""
+
+    kinds: ClassVar[frozenset[TokenKind]] = API_KINDS
+    access: ClassVar[Access] = Access("bearer", kinds=frozenset(API_KINDS))
+    authentication_classes: ClassVar[list[Any]] = []
+    permission_classes: ClassVar[list[Any]] = []
+    actor: Actor
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.access = Access("bearer", kinds=frozenset(cls.kinds))
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        header = request.headers.get("Authorization")
+        self.actor = authenticate(header, kinds=self.kinds, at=timezone.now())
+        super().initial(request, *args, **kwargs)
+
+
+class ClientTokenView(APIView):
+    """A Clerk-compatible route for the editor's client token; ``self.client_session`` asks."""
+
+    access: ClassVar[Access] = Access("client_token")
+    authentication_classes: ClassVar[list[Any]] = []
+    permission_classes: ClassVar[list[Any]] = []
+    client_session: ClientSession
+    actor: Actor
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        header = request.headers.get("Authorization")
+        self.client_session = authenticate_client_token(header, at=timezone.now())
+        self.actor = Actor(
+            user_id=self.client_session.user_id,
+            organization_id=None,
+            role=None,
+            kind=TokenKind.CLIENT,
+            session_id=self.client_session.pk,
+        )
+        super().initial(request, *args, **kwargs)
+
+
+class PublicApiView(APIView):
+    """A JSON route for anybody. Subclasses state why in ``access = Access("public", reason)``."""
+
+    authentication_classes: ClassVar[list[Any]] = []
+    permission_classes: ClassVar[list[Any]] = []

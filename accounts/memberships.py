@@ -1,0 +1,40 @@
+"""What accounts must know of organizations, answered by the room above (``orgs`` registers itself).
+
+Tokens name an organization and roles decide, but organizations live in a room that imports this one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """One organization that somebody belongs to."""
+
+    organization_id: str
+    organization_name: str
+    role: str
+
+
+class MembershipSource(Protocol):
+    def role_of(self, *, user_id: str, organization_id: str) -> str | None: ...
+    def of(self, *, user_id: str) -> Sequence[Membership]: ...
+
+
+_sources: list[MembershipSource] = []
+
+
+def register(source: MembershipSource) -> None:
+    """Name the source of memberships; called once, while apps are loaded."""
+    _sources[:] = [source]
+
+
+def role_of(*, user_id: str, organization_id: str) -> str | None:
+    """The role that the person holds now, or None for a stranger."""
+    return _sources[0].role_of(user_id=user_id, organization_id=organization_id)
+
+
+def of(*, user_id: str) -> Sequence[Membership]:
+    """The person's organizations, by name."""
+    return _sources[0].of(user_id=user_id)

@@ -1,0 +1,55 @@
+"""The one way into the trail."""
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from audit.models import Entry
+from roocloud.lib.text import clean_label
+
+
+class By(Protocol):
+    """Who did it: ``accounts.actors.Actor`` has this shape."""
+
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def organization_id(self) -> str | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def session_id(self) -> str | None: ...
+
+
+def record(
+    *,
+    action: str,
+    actor: By | None,
+    target_kind: str,
+    target_id: str,
+    at: datetime,
+    organization_id: str | None = None,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    note: str = "",
+) -> None:
+    """Add one entry, in the caller's transaction: the deed and its trace stand or fall together.
+
+    action: ``noun.past_participle``. actor: None for the server itself. organization_id: the one
+    concerned, by default the actor's. before, after: the changed fields alone, as JSON; no secret and
+    no text of a conversation may be among them (I1).
+    """
+    if organization_id is None and actor is not None:
+        organization_id = actor.organization_id
+    Entry.objects.create(
+        at=at,
+        action=action,
+        actor_id=actor.user_id if actor else "",
+        actor_kind=str(actor.kind) if actor else "",
+        session_id=(actor.session_id or "") if actor else "",
+        organization_id=organization_id or "",
+        target_kind=target_kind,
+        target_id=clean_label(target_id, 128),
+        before=before,
+        after=after,
+        note=clean_label(note, 500),
+    )

@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+
+
+class OrgsConfig(AppConfig):
+    name = "orgs"
+    verbose_name = "Organizations"
+
+    def ready(self) -> None:
+        from accounts import memberships
+        from orgs import queries
+
+        memberships.register(queries.Memberships())

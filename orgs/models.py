@@ -1,0 +1,125 @@
+"""Organizations, who belongs to them, and every version of their settings."""
+
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import CheckConstraint, Q, UniqueConstraint
+
+from roocloud.lib.ids import new_id
+from roocloud.lib.scoped import ScopedManager
+
+if TYPE_CHECKING:
+    from accounts.actors import Actor
+
+
+def _organization_id() -> str:
+    return new_id("org")
+
+
+def _membership_id() -> str:
+    return new_id("orgmem")
+
+
+class Role(models.TextChoices):
+    OWNER = "owner", "Owner"
+    ADMIN = "admin", "Admin"
+    MEMBER = "member", "Member"
+    READONLY = "readonly", "Read only"
+
+
+class OrganizationQuerySet(models.QuerySet["Organization"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        return self.filter(memberships__user_id=actor.user_id)
+
+
+class Organization(models.Model):
+    """A tenant."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=_organization_id, editable=False)
+    name = models.CharField(max_length=100)
+    slug = models.SlugField(unique=True, max_length=60)
+    created_at = models.DateTimeField()
+
+    unscoped = OrganizationQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(OrganizationQuerySet)()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """The actor's own memberships and those of their colleagues."""
+        return self.filter(organization__memberships__user_id=actor.user_id)
+
+
+class Membership(models.Model):
+    """A person in an organization, with the role that they hold there."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=_membership_id, editable=False)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="memberships"
+    )
+    user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    unscoped = MembershipQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(MembershipQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["organization", "user"], name="orgs_membership_once"),
+            CheckConstraint(condition=Q(role__in=Role.values), name="orgs_membership_known_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.organization_id}"
+
+
+class SettingsRevision(models.Model):
+    """One version of the settings of an organization, or of a person's own scope.
+
+    The newest row of a scope is in force. Written by orgs.actions.save_settings alone.
+    """
+
+    version = models.BigIntegerField(primary_key=True)  # from accounts.versions: unique everywhere
+    previous_version = models.BigIntegerField(null=True)
+    organization = models.ForeignKey(
+        Organization, null=True, on_delete=models.CASCADE, related_name="revisions"
+    )
+    user = models.ForeignKey(  # the owner of a personal scope
+        "accounts.User", null=True, on_delete=models.CASCADE, related_name="+"
+    )
+    document = models.JSONField()  # without "version"; protocol/settings.md §2
+    made_by_id = models.CharField(max_length=40, blank=True)  # empty: the server's default
+    made_at = models.DateTimeField()
+    note = models.CharField(max_length=500, blank=True)
+
+    unscoped = models.Manager["SettingsRevision"]()
+
+    class Meta:
+        constraints = [
+            CheckConstraint(
+                condition=Q(organization=None) ^ Q(user=None), name="orgs_revision_one_scope"
+            ),
+            UniqueConstraint(fields=["previous_version"], name="orgs_revision_one_successor"),
+            UniqueConstraint(
+                fields=["organization"],
+                condition=Q(previous_version=None),
+                name="orgs_revision_one_first",
+            ),
+            UniqueConstraint(
+                fields=["user"],
+                condition=Q(previous_version=None),
+                name="orgs_revision_one_first_of_user",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-version"], name="orgs_revision_newest"),
+            models.Index(fields=["user", "-version"], name="orgs_revision_newest_of_user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Settings {self.version}"

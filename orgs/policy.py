@@ -1,0 +1,23 @@
+"""Who may, within an organization: pure functions of an actor."""
+
+from accounts.actors import Actor
+from orgs.models import Role
+
+
+def is_member(actor: Actor) -> bool:
+    """In an organization, with any role."""
+    return actor.organization_id is not None and actor.role is not None
+
+
+def is_admin(actor: Actor) -> bool:
+    """May manage members and settings of the organization that the actor is in."""
+    return actor.organization_id is not None and actor.role in (Role.OWNER, Role.ADMIN)
+
+
+def is_owner(actor: Actor) -> bool:
+    return actor.organization_id is not None and actor.role == Role.OWNER
+
+
+def may_spend(actor: Actor) -> bool:
+    """May use models on the credit of the context; read-only members may not."""
+    return actor.organization_id is None or actor.role in (Role.OWNER, Role.ADMIN, Role.MEMBER)

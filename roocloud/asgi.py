@@ -1,0 +1,26 @@
+"""The ASGI entry: paths made canonical, bodies counted, then routed by protocol and path."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "roocloud.settings")
+django_app = get_asgi_application()  # first: it loads the apps that the imports below need
+
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.urls import path, re_path  # noqa: E402
+
+from proxy.completions import chat_completions  # noqa: E402
+from roocloud.entry import Lifespan, entry  # noqa: E402
+
+#: Plain ASGI routes, served before Django's. The access walk reads this list as well.
+asgi_urlpatterns = [path("proxy/v1/chat/completions", chat_completions)]
+
+application = entry(
+    ProtocolTypeRouter(
+        {
+            "http": URLRouter([*asgi_urlpatterns, re_path(r"", django_app)]),
+            "lifespan": Lifespan(),
+        }
+    )
+)

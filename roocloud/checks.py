@@ -1,0 +1,93 @@
+"""Unsafe settings, found before the first request (I4). Production refuses to start on any of them
+and names each; the embedded deployment has safe values of its own."""
+
+import ipaddress
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+_MIN_SECRET_CHARS = 50
+
+Rule = Callable[[], bool]
+
+
+def _production_rules() -> Iterator[tuple[str, str, bool]]:
+    """(setting, what is wrong and how to mend it, whether it is wrong)."""
+    public = urlsplit(settings.ROOCLOUD_PUBLIC_URL)
+    database = settings.DATABASES["default"]
+    yield (
+        "ROOCLOUD_SECRET_KEY",
+        f"needs at least {_MIN_SECRET_CHARS} random characters",
+        len(settings.SECRET_KEY) < _MIN_SECRET_CHARS or len(set(settings.SECRET_KEY)) < 10,
+    )
+    yield (
+        "ROOCLOUD_FIELD_KEYS",
+        "needs a key to encrypt provider keys with: `manage.py new_field_key` prints one",
+        not settings.ROOCLOUD_FIELD_KEYS,
+    )
+    yield (
+        "ROOCLOUD_FIELD_KEYS",
+        "must not be derived from ROOCLOUD_SECRET_KEY",
+        any(settings.SECRET_KEY in key for key in settings.ROOCLOUD_FIELD_KEYS)
+        and bool(settings.SECRET_KEY),
+    )
+    yield (
+        "ROOCLOUD_DEBUG",
+        "must be off: it shows settings and source to visitors",
+        bool(settings.DEBUG),
+    )
+    yield (
+        "ROOCLOUD_PUBLIC_URL",
+        "must begin with https://: tokens travel in it",
+        public.scheme != "https",
+    )
+    yield (
+        "ROOCLOUD_PUBLIC_URL",
+        "must name the host that people and editors reach",
+        public.hostname in (None, "localhost", "127.0.0.1", "::1"),
+    )
+    yield (
+        "ROOCLOUD_ALLOWED_HOSTS",
+        "must list hosts, not a wildcard",
+        any(host.startswith(("*", ".")) for host in settings.ALLOWED_HOSTS),
+    )
+    yield (
+        "DATABASE_URL",
+        "must name a PostgreSQL database",
+        database["ENGINE"] != "django.db.backends.postgresql",
+    )
+    yield "REDIS_URL", "must name a Redis server", not settings.REDIS_URL
+    yield (
+        "ROOCLOUD_JOBS_EAGER",
+        "must be off: jobs would run inside requests",
+        bool(settings.CELERY_TASK_ALWAYS_EAGER),
+    )
+    yield (
+        "EMAIL_URL",
+        "must name a mail server: without one nobody can reset a password",
+        "smtp" not in settings.EMAIL_BACKEND,
+    )
+    yield (
+        "ROOCLOUD_SIGNUP",
+        "`open` needs ROOCLOUD_EMAIL_VERIFICATION=mandatory",
+        settings.ROOCLOUD_SIGNUP == "open" and settings.ACCOUNT_EMAIL_VERIFICATION != "mandatory",
+    )
+    yield (
+        "ROOCLOUD_INTERNAL_NETWORKS",
+        "must not open everything to outbound connections",
+        any(ipaddress.ip_network(n).prefixlen < 8 for n in settings.ROOCLOUD_INTERNAL_NETWORKS),
+    )
+
+
+@register
+def unsafe_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.ROOCLOUD_MODE != "production":
+        return []
+    return [
+        Error(f"{name} {wrong}.", id=f"roocloud.E{number:03}")
+        for number, (name, wrong, broken) in enumerate(_production_rules(), start=1)
+        if broken
+    ]

@@ -1,0 +1,112 @@
+"""What happens to a request before it is routed, and to the process before its first request."""
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+
+from roocloud import errors
+from roocloud.celery import EmbeddedJobs
+from roocloud.lib import outbound
+from roocloud.lib.paths import canonical
+from roocloud.lib.wire import dumps
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class BodyTooLarge(Exception):
+    """More bytes came than the path may take."""
+
+
+def body_limit(path: str) -> int:
+    """Bytes that a request to a canonical path may bring."""
+    if path.startswith("/api/events/backfill"):
+        return int(settings.ROOCLOUD_BACKFILL_BODY_LIMIT)
+    if path.startswith("/api/events"):
+        return int(settings.ROOCLOUD_EVENT_BODY_LIMIT)
+    if path.startswith("/proxy/"):
+        return int(settings.ROOCLOUD_COMPLETION_BODY_LIMIT)
+    return int(settings.ROOCLOUD_BODY_LIMIT)
+
+
+def entry(app: App) -> App:
+    """``app`` behind canonical paths and body limits. A body that grows past its limit is cut off
+    with 413 while it arrives, whether or not its length was announced."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        path = canonical(scope["path"])
+        if path != scope["path"]:
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        limit = body_limit(path)
+        announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
+        if not announced.isdigit() or int(announced) > limit:
+            await _refuse(path, limit, send)
+            return
+        received, started = 0, False
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise BodyTooLarge
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await app(scope, counted, watched)
+        except BodyTooLarge:
+            if not started:
+                await _refuse(path, limit, send)
+
+    return guarded
+
+
+async def _refuse(path: str, limit: int, send: Send) -> None:
+    surface = errors.surface_of(path)
+    message = f"The request is larger than {limit} bytes"
+    content = dumps(
+        errors.body(surface, status=413, code="too_large", message=message)
+        if surface is not errors.Surface.PAGE
+        else {"error": message}
+    ).encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+class Lifespan:
+    """Starts and stops what lives as long as the process."""
+
+    def __init__(self) -> None:
+        self._jobs: EmbeddedJobs | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                if settings.ROOCLOUD_MODE == "embedded" and not settings.CELERY_TASK_ALWAYS_EAGER:
+                    self._jobs = EmbeddedJobs()
+                    self._jobs.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await outbound.close()
+                if self._jobs is not None:
+                    await sync_to_async(self._jobs.stop, thread_sensitive=False)()
+                await send({"type": "lifespan.shutdown.complete"})
+                return

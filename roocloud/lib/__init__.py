@@ -1,0 +1,1 @@
+"""What any room may use. Nothing here imports a room."""

@@ -1,0 +1,99 @@
+"""The one outbound HTTP client (K1).
+
+It connects only to addresses that are global unicast, or inside ``ROOCLOUD_INTERNAL_NETWORKS``; the
+check is made on the address that is connected to, so a name that changes its mind between look-up
+and connection gains nothing. Redirects are never followed, bodies never decoded.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from django.conf import settings
+
+_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+
+#: Seconds. Nothing limits the total: an answer may stream for an hour.
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
+_LIMIT = 1000
+
+
+class ForbiddenAddress(OSError):
+    """The host resolves to an address that this deployment does not connect to."""
+
+
+def is_allowed(address: str) -> bool:
+    """Whether an IP address may be connected to."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    if any(ip in ipaddress.ip_network(network) for network in settings.ROOCLOUD_INTERNAL_NETWORKS):
+        return True
+    return ip.is_global and not ip.is_multicast and not _translates(ip)
+
+
+def _translates(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """NAT64 and 6to4 addresses carry an IPv4 address that the check above would not see."""
+    return isinstance(ip, ipaddress.IPv6Address) and (
+        ip.sixtofour is not None or ip in ipaddress.ip_network("64:ff9b::/96")
+    )
+
+
+class _CheckedResolver(AbstractResolver):
+    def __init__(self) -> None:
+        self._inner = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        allowed = [entry for entry in found if is_allowed(entry["host"])]
+        if not allowed:
+            raise ForbiddenAddress(f"{host} is at an address that is not allowed")
+        return allowed
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class _CheckedConnector(aiohttp.TCPConnector):
+    """A literal address in a URL skips the resolver, so it is checked here too."""
+
+    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
+        try:
+            literal = ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            return await super()._resolve_host(host, port, traces)
+        if not is_allowed(str(literal)):
+            raise ForbiddenAddress(f"{host} is an address that is not allowed")
+        return await super()._resolve_host(host, port, traces)
+
+
+def session() -> aiohttp.ClientSession:
+    """The session of the running event loop, made on first use. Call it from a coroutine."""
+    loop = asyncio.get_running_loop()
+    existing = _sessions.get(loop)
+    if existing is None or existing.closed:
+        existing = aiohttp.ClientSession(
+            connector=_CheckedConnector(
+                resolver=_CheckedResolver(), limit=_LIMIT, ttl_dns_cache=10
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=TIMEOUT,
+            trust_env=False,
+        )
+        _sessions[loop] = existing
+    return existing
+
+
+async def close() -> None:
+    """End the running loop's session, for shutdown."""
+    existing = _sessions.pop(asyncio.get_running_loop(), None)
+    if existing is not None:
+        await existing.close()

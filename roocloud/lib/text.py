@@ -1,0 +1,17 @@
+"""Text that people read in lists and headings."""
+
+import re
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_SPACE = re.compile(r"\s+")
+
+
+def storable(text: str) -> str:
+    """``text`` with NUL and lone surrogates as U+FFFD: what either database takes in a text column."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def clean_label(text: str, max_length: int) -> str:
+    """One line of at most ``max_length`` characters, cut with an ellipsis."""
+    line = _SPACE.sub(" ", storable(text[: max_length * 4])).strip()
+    return line if len(line) <= max_length else line[: max_length - 1].rstrip() + "…"

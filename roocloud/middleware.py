@@ -1,0 +1,67 @@
+"""What wraps every request that Django answers."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.decorators import sync_only_middleware
+
+from roocloud import errors
+from roocloud.lib.ids import new_id
+from roocloud.lib.refusals import Refusal
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+
+
+@sync_only_middleware
+def request_id(get_response: GetResponse) -> GetResponse:
+    """Give the request an id (or keep a proper one from the reverse proxy) and answer with it."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get("X-Request-ID", "")
+        request.request_id = given if _REQUEST_ID.match(given) else new_id("req")  # type: ignore[attr-defined]
+        response = get_response(request)
+        response.headers.setdefault("X-Request-ID", request.request_id)  # type: ignore[attr-defined]
+        return response
+
+    return middleware
+
+
+@sync_only_middleware
+def json_errors(get_response: GetResponse) -> GetResponse:
+    """Errors below the client-facing prefixes are JSON in the shape that the surface promises, also
+    those that Django makes before or beside a view (a share's 404 without a JSON body would prevent
+    the backfill, trap 25)."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        surface = errors.surface_of(request.path)
+        if (
+            response.status_code >= 400
+            and surface is not errors.Surface.PAGE
+            and isinstance(response, HttpResponse)
+            and not response.headers.get("Content-Type", "").startswith("application/json")
+        ):
+            return errors.plain_error(surface, response)
+        return response
+
+    return middleware
+
+
+class _Refusals:
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self._get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
+        """A refusal that a rule raised and no view caught."""
+        if isinstance(exception, Refusal):
+            return errors.render(request, exception)
+        return None
+
+
+refusals = sync_only_middleware(_Refusals)

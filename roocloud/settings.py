@@ -1,0 +1,354 @@
+"""Settings, all of them from the environment. docs/configuration.md has the table."""
+
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import django_stubs_ext
+from celery.schedules import crontab
+from csp.constants import NONCE, NONE, SELF
+from environs import FileAwareEnv
+from marshmallow.validate import OneOf, Range
+
+from roocloud.local_secrets import load_or_make
+
+django_stubs_ext.monkeypatch()  # generic admin classes and managers, also at run time
+
+env = FileAwareEnv()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- The deployment ---------------------------------------------------------------------------
+ROOCLOUD_MODE = env.str("ROOCLOUD_MODE", "embedded", validate=OneOf(["embedded", "production"]))
+PRODUCTION = ROOCLOUD_MODE == "production"
+ROOCLOUD_DATA_DIR = env.path("ROOCLOUD_DATA_DIR", BASE_DIR / "data").absolute()
+HOST = env.str("HOST", "127.0.0.1")
+PORT = env.int("PORT", 3000, validate=Range(1, 65535))
+ROOCLOUD_PUBLIC_URL = env.str("ROOCLOUD_PUBLIC_URL", f"http://localhost:{PORT}").rstrip("/")
+_public = urlsplit(ROOCLOUD_PUBLIC_URL)
+
+DEBUG = env.bool("ROOCLOUD_DEBUG", False)
+_made = {} if PRODUCTION else load_or_make(ROOCLOUD_DATA_DIR)
+SECRET_KEY = env.str("ROOCLOUD_SECRET_KEY", _made.get("secret_key", ""))
+#: The first seals; the others still open (roocloud.lib.crypto).
+ROOCLOUD_FIELD_KEYS = env.list("ROOCLOUD_FIELD_KEYS", [_made["field_key"]] if _made else [])
+ALLOWED_HOSTS = env.list(
+    "ROOCLOUD_ALLOWED_HOSTS",
+    [_public.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"],
+)
+ROOCLOUD_TRUSTED_PROXIES = env.int("ROOCLOUD_TRUSTED_PROXIES", 0, validate=Range(0, 5))
+
+# --- Names on the wire and on pages -----------------------------------------------------------
+ROOCLOUD_PRODUCT_NAME = env.str("ROOCLOUD_PRODUCT_NAME", "Roo Cloud")
+
+# --- Applications -----------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",
+    "roocloud",
+    "roocloud.admin_site.RooCloudAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django.contrib.sites",
+    "django_linear_migrations",
+    "csp",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "channels",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.google",
+    "allauth.socialaccount.providers.openid_connect",
+    "audit",
+    "accounts",
+    "orgs",
+    "credits",
+    "tasks_sharing",
+    "proxy",
+    "telemetry",
+    "bridge",
+]
+FIRST_PARTY_APPS = [
+    "audit",
+    "accounts",
+    "orgs",
+    "credits",
+    "tasks_sharing",
+    "proxy",
+    "telemetry",
+    "bridge",
+]
+
+MIDDLEWARE = [
+    "roocloud.middleware.request_id",
+    "roocloud.middleware.json_errors",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "roocloud.middleware.refusals",
+]
+
+ROOT_URLCONF = "roocloud.urls"
+ASGI_APPLICATION = "roocloud.asgi.application"
+APPEND_SLASH = False  # a redirect would turn a client's POST into a GET (trap 22)
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+                "roocloud.context.product",
+            ],
+        },
+    },
+]
+
+# --- Data -------------------------------------------------------------------------------------
+DATABASES = {
+    "default": env.dj_db_url("DATABASE_URL", f"sqlite:///{ROOCLOUD_DATA_DIR / 'roocloud.sqlite3'}")
+}
+_suffix = env.str("PYTEST_DB_SUFFIX", "")
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+    DATABASES["default"]["TEST"] = {
+        "NAME": str(ROOCLOUD_DATA_DIR / f"test{_suffix}.sqlite3"),
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 2, "max_size": 20, "timeout": 10}}
+    DATABASES["default"]["TEST"] = {"NAME": f"test_roocloud{_suffix}"}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.str("REDIS_URL", "")
+if REDIS_URL:
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "KEY_PREFIX": "roocloud",
+        }
+    }
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            # redis-py gives up reading after 5 s; an idle subscription must not.
+            "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}]},
+        }
+    }
+else:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+# --- Jobs -------------------------------------------------------------------------------------
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {} if REDIS_URL else {"polling_interval": 0.05}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_ALWAYS_EAGER = env.bool("ROOCLOUD_JOBS_EAGER", False)
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "credits-settle-orphan-holds": {
+        "task": "credits.tasks.settle_orphan_holds",
+        "schedule": timedelta(minutes=1),
+    },
+    "telemetry-resend-backfills": {
+        "task": "telemetry.tasks.resend_backfills",
+        "schedule": timedelta(minutes=1),
+    },
+    "telemetry-purge-backfills": {
+        "task": "telemetry.tasks.purge_backfills",
+        "schedule": crontab(hour=3, minute=10),
+    },
+}
+ROOCLOUD_DB_THREADS = env.int("ROOCLOUD_DB_THREADS", 12, validate=Range(1, 64))
+
+# --- People -----------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 10},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+SITE_ID = 1
+ROOCLOUD_SIGNUP = env.str(
+    "ROOCLOUD_SIGNUP", "closed", validate=OneOf(["open", "invitation", "closed"])
+)
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = env.str(
+    "ROOCLOUD_EMAIL_VERIFICATION", "optional", validate=OneOf(["mandatory", "optional"])
+)
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = ACCOUNT_EMAIL_VERIFICATION == "mandatory"
+ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = f"[{ROOCLOUD_PRODUCT_NAME}] "
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _public.scheme or "http"
+SOCIALACCOUNT_ADAPTER = "accounts.adapter.SocialAccountAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION  # http://localhost counts as secure in browsers
+MFA_TOTP_ISSUER = ROOCLOUD_PRODUCT_NAME
+USERSESSIONS_TRACK_ACTIVITY = True
+ALLAUTH_TRUSTED_PROXY_COUNT = ROOCLOUD_TRUSTED_PROXIES
+
+_mail = env.dj_email_url("EMAIL_URL", "console://")
+EMAIL_BACKEND = _mail["EMAIL_BACKEND"]
+EMAIL_HOST = _mail.get("EMAIL_HOST", "")
+EMAIL_PORT = _mail.get("EMAIL_PORT", 25)
+EMAIL_HOST_USER = _mail.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = _mail.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _mail.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str(
+    "ROOCLOUD_MAIL_FROM", f"{ROOCLOUD_PRODUCT_NAME} <no-reply@{_public.hostname or 'localhost'}>"
+)
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# --- Transport security -----------------------------------------------------------------------
+_https = _public.scheme == "https"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ROOCLOUD_TRUSTED_PROXIES else None
+SECURE_SSL_REDIRECT = False  # the reverse proxy's work; a redirect would lose a client's POST
+SECURE_HSTS_SECONDS = env.int("ROOCLOUD_HSTS_S", 31536000 if PRODUCTION and _https else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("ROOCLOUD_HSTS_SUBDOMAINS", False)
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_NAME = "roocloud_session"
+CSRF_COOKIE_NAME = "roocloud_csrf"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+CSRF_TRUSTED_ORIGINS = [ROOCLOUD_PUBLIC_URL]
+CSRF_FAILURE_VIEW = "roocloud.errors.csrf_failure"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "manifest-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+#: Networks beside the public internet that outbound connections may reach (K1), such as a model
+#: server in the same network.
+ROOCLOUD_INTERNAL_NETWORKS = env.list(
+    "ROOCLOUD_INTERNAL_NETWORKS", [] if PRODUCTION else ["127.0.0.0/8", "::1/128"]
+)
+
+# --- Limits -----------------------------------------------------------------------------------
+_MIB = 2**20
+#: Bytes; enforced per path by roocloud.asgi, which counts while it reads.
+ROOCLOUD_BODY_LIMIT = env.int("ROOCLOUD_BODY_LIMIT", 2 * _MIB)
+ROOCLOUD_EVENT_BODY_LIMIT = env.int("ROOCLOUD_EVENT_BODY_LIMIT", 25 * _MIB)
+ROOCLOUD_BACKFILL_BODY_LIMIT = env.int("ROOCLOUD_BACKFILL_BODY_LIMIT", 100 * _MIB)
+ROOCLOUD_COMPLETION_BODY_LIMIT = env.int("ROOCLOUD_COMPLETION_BODY_LIMIT", 100 * _MIB)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 100 * _MIB
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+
+# --- API --------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],  # views declare theirs
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "roocloud.negotiation.AlwaysJson",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "roocloud.errors.api_exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": f"{ROOCLOUD_PRODUCT_NAME} API",
+    "DESCRIPTION": "What editors, the command line and scripts call.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- Static files and language ----------------------------------------------------------------
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = env.path("ROOCLOUD_STATIC_ROOT", ROOCLOUD_DATA_DIR / "static")
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": str(ROOCLOUD_DATA_DIR / "files")},
+    },
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+
+# --- Logs -------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {"()": "roocloud.logs.JsonFormatter"},
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "json" if PRODUCTION else "text",
+        }
+    },
+    "root": {"handlers": ["stderr"], "level": env.str("ROOCLOUD_LOG_LEVEL", "INFO")},
+    "loggers": {
+        "django.server": {"handlers": ["stderr"], "propagate": False},
+        "celery": {"level": "WARNING"},
+        "aiohttp": {"level": "WARNING"},
+    },
+}

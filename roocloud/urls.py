@@ -1,0 +1,26 @@
+"""Every route, by the room that answers it. ``roocloud.asgi`` routes completions before these."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from roocloud.health import health
+
+urlpatterns = [
+    path("health", health),
+    path("api/docs/openapi.json", SpectacularAPIView.as_view(), name="openapi"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="api-docs"),
+    path("admin/", admin.site.urls),
+    path("accounts/", include("allauth.urls")),
+    path("", include("accounts.urls")),
+    path("", include("orgs.urls")),
+    path("", include("credits.urls")),
+    path("", include("proxy.urls")),
+    path("", include("tasks_sharing.urls")),
+    path("", include("telemetry.urls")),
+]
+
+handler400 = "roocloud.errors.bad_request"
+handler403 = "roocloud.errors.forbidden"
+handler404 = "roocloud.errors.not_found"
+handler500 = "roocloud.errors.server_error"

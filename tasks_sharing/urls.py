@@ -1,0 +1,5 @@
+"""Routes of this room."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,59 @@
+"""People with fixed parts: alice owns acme, adam administers it, bob is a member, rhea may only
+read; mallory owns another organization."""
+
+import os
+
+os.environ.setdefault("ROOCLOUD_JOBS_EAGER", "1")
+os.environ.setdefault("ROOCLOUD_SIGNUP", "open")
+
+import pytest
+from django.core.cache import cache
+
+from accounts import tokens
+from accounts.bearer import rights_cache
+from accounts.models import User
+from orgs.models import Organization
+from tests import factories
+
+
+@pytest.fixture(autouse=True)
+def _fresh_caches():
+    """Nothing one test cached answers the next."""
+    rights_cache.clear()
+    tokens.keys.forget()
+    cache.clear()
+
+
+@pytest.fixture
+def alice(db) -> User:
+    return factories.user("alice@acme.example", first_name="Alice", last_name="Archer")
+
+
+@pytest.fixture
+def adam(db) -> User:
+    return factories.user("adam@acme.example", first_name="Adam")
+
+
+@pytest.fixture
+def bob(db) -> User:
+    return factories.user("bob@acme.example", first_name="Bob")
+
+
+@pytest.fixture
+def rhea(db) -> User:
+    return factories.user("rhea@acme.example", first_name="Rhea")
+
+
+@pytest.fixture
+def mallory(db) -> User:
+    return factories.user("mallory@evil.example", first_name="Mallory")
+
+
+@pytest.fixture
+def acme(alice, adam, bob, rhea) -> Organization:
+    return factories.organization("Acme", owner=alice, admin=adam, member=bob, readonly=rhea)
+
+
+@pytest.fixture
+def evil(mallory) -> Organization:
+    return factories.organization("Evil Corp", owner=mallory)

@@ -1,0 +1,69 @@
+"""Rows that tests start from."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils import timezone
+
+from accounts import tokens
+from accounts.actors import Actor, TokenKind
+from accounts.models import ClientSession, User
+from orgs.models import Membership, Organization
+from roocloud.lib.ids import digest, new_secret
+
+PASSWORD = "correct horse battery"
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def user(email: str, **fields: Any) -> User:
+    return User.objects.create_user(email, PASSWORD, **fields)
+
+
+def organization(name: str, **people: User) -> Organization:
+    """``organization("Acme", owner=alice, member=bob)``"""
+    at = timezone.now()
+    made = Organization.unscoped.create(
+        name=name, slug=name.lower().replace(" ", "-"), created_at=at
+    )
+    for role, person in people.items():
+        Membership.unscoped.create(
+            organization=made, user=person, role=role, created_at=at, updated_at=at
+        )
+    return made
+
+
+def actor(
+    person: User,
+    org: Organization | None = None,
+    *,
+    kind: TokenKind = TokenKind.SESSION,
+) -> Actor:
+    """The person in a context, with the role that they hold there."""
+    role = None
+    if org is not None:
+        role = Membership.unscoped.get(organization=org, user=person).role
+    return Actor(person.pk, org.pk if org else None, role, kind, is_staff=person.is_staff)
+
+
+def client_session(person: User, kind: str = "editor", **fields: Any) -> tuple[ClientSession, str]:
+    """A live client session and its client token (empty for other kinds than editor)."""
+    at = timezone.now()
+    secret = new_secret("ct") if kind == "editor" else ""
+    if kind != "editor":
+        fields.setdefault("expires_at", at + tokens.CLI_LIFETIME)
+    session = ClientSession.unscoped.create(
+        user=person,
+        kind=kind,
+        client_token_hash=digest(secret) if secret else "",
+        created_at=at,
+        last_seen_at=at,
+        **fields,
+    )
+    return session, secret
+
+
+def bearer(person: User, org: Organization | None = None, kind: str = "editor") -> dict[str, str]:
+    """Headers for Django's test client: ``client.get(url, headers=bearer(alice))``."""
+    session, _ = client_session(person, kind)
+    token = tokens.mint(session, organization_id=org.pk if org else None, at=timezone.now())
+    return {"Authorization": f"Bearer {token}"}
