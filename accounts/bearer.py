@@ -138,8 +138,8 @@ class BearerView(APIView):
 
     kinds: ClassVar[frozenset[TokenKind]] = API_KINDS
     access: ClassVar[Access] = Access("bearer", kinds=frozenset(API_KINDS))
-    authentication_classes: ClassVar[list[Any]] = []
-    permission_classes: ClassVar[list[Any]] = []
+    authentication_classes = ()
+    permission_classes = ()
     actor: Actor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -156,8 +156,8 @@ class ClientTokenView(APIView):
     """A Clerk-compatible route for the editor's client token; ``self.client_session`` asks."""
 
     access: ClassVar[Access] = Access("client_token")
-    authentication_classes: ClassVar[list[Any]] = []
-    permission_classes: ClassVar[list[Any]] = []
+    authentication_classes = ()
+    permission_classes = ()
     client_session: ClientSession
     actor: Actor
 
@@ -177,5 +177,5 @@ class ClientTokenView(APIView):
 class PublicApiView(APIView):
     """A JSON route for anybody. Subclasses state why in ``access = Access("public", reason)``."""
 
-    authentication_classes: ClassVar[list[Any]] = []
-    permission_classes: ClassVar[list[Any]] = []
+    authentication_classes = ()
+    permission_classes = ()

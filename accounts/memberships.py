@@ -1,6 +1,6 @@
 """What accounts must know of organizations, answered by the room above (``orgs`` registers itself).
 
-Tokens name an organization and roles decide, but organizations live in a room that imports this one.
+Tokens name an organization and roles decide, but organizations live in a room above this one.
 """
 
 from collections.abc import Sequence

@@ -160,8 +160,8 @@ def jwks() -> dict[str, list[dict[str, Any]]]:
 class _Backend(TokenBackend):
     """Signs with the newest key and names it; verifies with the key that a token names.
 
-    Strict where the library is lenient: one algorithm, a known ``kid``, no ``crit`` (RFC 7515 §4.1.11
-    demands refusal of extensions that are not understood).
+    Strict where the library is lenient: one algorithm, a known ``kid``, no ``crit`` (RFC 7515
+    §4.1.11 demands refusal of extensions that are not understood).
     """
 
     def encode(self, payload: dict[str, Any]) -> str:
@@ -254,7 +254,7 @@ def verify(token: str) -> Claims:
     Says nothing about whether its session still stands. Raises InvalidToken.
     """
     try:
-        payload = SignedToken(token).payload  # type: ignore[arg-type]  # the stubs want a Token
+        payload = SignedToken(token).payload
     except TokenError:
         raise InvalidToken("This token is not valid or has expired") from None
     rights = payload["r"]

@@ -35,8 +35,8 @@ def record(
     """Add one entry, in the caller's transaction: the deed and its trace stand or fall together.
 
     action: ``noun.past_participle``. actor: None for the server itself. organization_id: the one
-    concerned, by default the actor's. before, after: the changed fields alone, as JSON; no secret and
-    no text of a conversation may be among them (I1).
+    concerned, by default the actor's. before, after: the changed fields alone, as JSON; no secret
+    and no text of a conversation may be among them (I1).
     """
     if organization_id is None and actor is not None:
         organization_id = actor.organization_id

@@ -14,12 +14,12 @@ from proxy.completions import chat_completions  # noqa: E402
 from roocloud.entry import Lifespan, entry  # noqa: E402
 
 #: Plain ASGI routes, served before Django's. The access walk reads this list as well.
-asgi_urlpatterns = [path("proxy/v1/chat/completions", chat_completions)]
+asgi_urlpatterns = [path("proxy/v1/chat/completions", chat_completions)]  # type: ignore[arg-type]  # channels routes ASGI applications
 
 application = entry(
     ProtocolTypeRouter(
         {
-            "http": URLRouter([*asgi_urlpatterns, re_path(r"", django_app)]),
+            "http": URLRouter([*asgi_urlpatterns, re_path(r"", django_app)]),  # type: ignore[arg-type]  # the same
             "lifespan": Lifespan(),
         }
     )

@@ -86,7 +86,7 @@ def body(
 
 
 def _message_for_person(refusal: Refusal) -> str:
-    """Every surface but the page names the field in its own key as well; people see it in the text."""
+    """With the field in front: the clients show the text and drop the other keys."""
     return f"{refusal.field}: {refusal.message}" if refusal.field else refusal.message
 
 

@@ -9,7 +9,7 @@ from roocloud.lib.crypto import new_key
 
 
 def load_or_make(data_dir: Path) -> dict[str, str]:
-    """``{"secret_key": …, "field_key": …}`` from ``secrets.json`` in the data directory (mode 0600).
+    """``secret_key`` and ``field_key`` from ``secrets.json`` in the data directory (mode 0600).
 
     Keep that file apart from backups of the database: the field key opens the provider keys in it.
     """

@@ -1,5 +1,5 @@
-"""Every route declares who may use it (A2). The decorators declare and enforce in one place; a test
-walks the URLconf and fails on a view without a declaration."""
+"""Every route declares who may use it (A2). The decorators declare and enforce in one place; a
+test walks the URLconf and fails on a view without a declaration."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Access:
     """The rule of a route.
 
-    who: public; signed_in (web session); staff (web session of a site administrator); bearer (one of
-    ``kinds``); client_token (the editor's long-lived token, /v1 only).
+    who: public; signed_in (web session); staff (web session of a site administrator); bearer (one
+    of ``kinds``); client_token (the editor's long-lived token, /v1 only).
     reason: for public routes, why nobody needs to be known.
     kinds: token kinds that open a bearer route.
     """
@@ -58,7 +58,7 @@ def public(*, reason: str) -> Callable[[View], View]:
 
 
 def signed_in(view: View) -> View:
-    """A web session is required; without one the browser goes to the sign-in page and comes back."""
+    """A web session is required; without one the browser goes through the sign-in page first."""
     return _carry(login_required(view), Access("signed_in"))  # type: ignore[no-any-return]
 
 

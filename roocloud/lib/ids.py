@@ -14,7 +14,7 @@ def new_id(prefix: str) -> str:
 
 
 def new_secret(prefix: str) -> str:
-    """A bearer secret of 256 random bits, safe in a URL without escaping (``A–Z a–z 0–9 - _``)."""
+    """A bearer secret of 256 random bits, safe in a URL without escaping."""
     return f"{prefix}_{secrets.token_urlsafe(32)}"
 
 

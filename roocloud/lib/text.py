@@ -7,7 +7,7 @@ _SPACE = re.compile(r"\s+")
 
 
 def storable(text: str) -> str:
-    """``text`` with NUL and lone surrogates as U+FFFD: what either database takes in a text column."""
+    """``text`` with NUL and lone surrogates as U+FFFD, so that either database takes it."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 

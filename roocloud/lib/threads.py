@@ -33,5 +33,5 @@ def _closing(func: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 async def run_db(func: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run one whole action on the pool. A cancelled caller does not stop the action: what it began
     it finishes, so shield the await where its result matters."""
-    call = partial(copy_context().run, _closing, func, *args, **kwargs)
+    call = partial(copy_context().run, partial(_closing, func, *args, **kwargs))
     return await asyncio.get_running_loop().run_in_executor(_pool(), call)

@@ -84,8 +84,8 @@ _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`")
 
 
 def convert(value: Any, shape: type[T]) -> T:
-    """``value`` (as ``loads`` gives it) checked against ``shape``; unknown fields are ignored unless
-    the struct forbids them.
+    """``value`` (as ``loads`` gives it) checked against ``shape``; unknown fields are ignored
+    unless the struct forbids them.
 
     Raises InvalidInput naming the field.
     """
