@@ -38,6 +38,10 @@ ALLOWED_HOSTS = env.list(
 )
 ROOCLOUD_TRUSTED_PROXIES = env.int("ROOCLOUD_TRUSTED_PROXIES", 0, validate=Range(0, 5))
 
+#: The first administrator; made at the first start of the embedded deployment.
+ROOCLOUD_ADMIN_EMAIL = env.str("ROOCLOUD_ADMIN_EMAIL", "")
+ROOCLOUD_ADMIN_PASSWORD = env.str("ROOCLOUD_ADMIN_PASSWORD", "")
+
 # --- Names on the wire and on pages -----------------------------------------------------------
 ROOCLOUD_PRODUCT_NAME = env.str("ROOCLOUD_PRODUCT_NAME", "Roo Cloud")
 
@@ -324,8 +328,15 @@ STORAGES = {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": str(ROOCLOUD_DATA_DIR / "files")},
     },
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {
+        # Production serves hashed, compressed copies made by collectstatic; the embedded deployment
+        # serves the files where they lie, so that it starts without that step.
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
 }
+WHITENOISE_USE_FINDERS = not PRODUCTION
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

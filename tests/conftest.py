@@ -1,10 +1,7 @@
 """People with fixed parts: alice owns acme, adam administers it, bob is a member, rhea may only
 read; mallory owns another organization."""
 
-import os
-
-os.environ.setdefault("ROOCLOUD_JOBS_EAGER", "1")
-os.environ.setdefault("ROOCLOUD_SIGNUP", "open")
+from collections.abc import Iterator
 
 import pytest
 from django.core.cache import cache
@@ -14,6 +11,7 @@ from accounts.bearer import rights_cache
 from accounts.models import User
 from orgs.models import Organization
 from tests import factories
+from tests.live import serving
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +55,14 @@ def acme(alice, adam, bob, rhea) -> Organization:
 @pytest.fixture
 def evil(mallory) -> Organization:
     return factories.organization("Evil Corp", owner=mallory)
+
+
+@pytest.fixture
+def live_url(transactional_db, settings) -> Iterator[str]:
+    """The whole application behind a real server, on the test database."""
+    from roocloud.asgi import application
+
+    with serving(application) as url:
+        settings.ROOCLOUD_PUBLIC_URL = url
+        settings.CSRF_TRUSTED_ORIGINS = [url]
+        yield url

@@ -1,0 +1,67 @@
+# make run    installs what is missing and serves on http://localhost:3000
+# make test   every test, on every database that is reachable
+# make check  format, lint, types, import contracts, migrations, deployment checks
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check --require-hashes --no-deps
+
+.PHONY: run setup test check fix migrations vendor lock docs
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.installed static/vendor/.installed
+	@exec $(PY) manage.py serve
+
+setup: $(VENV)/.installed-dev static/vendor/.installed node_modules/.installed
+
+test: setup
+	@scripts/test
+
+check: setup
+	@scripts/check
+
+fix: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/djlint --reformat --quiet .
+
+migrations: $(VENV)/.installed-dev
+	$(PY) manage.py makemigrations
+
+vendor: static/vendor/.installed
+
+docs: $(VENV)/.installed-dev
+	$(PY) manage.py spectacular --format openapi-json --file build/openapi.json --validate --fail-on-warn
+
+lock: $(VENV)/.installed-dev
+	for name in requirements requirements-dev; do \
+	  $(VENV)/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url $$name.in --output-file $$name.txt; done
+
+$(VENV)/bin/python:
+	@echo "Creating the Python environment …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "Python 3.11 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null \
+	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install --quiet pip; }
+
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	@echo "Installing $$(grep -c == requirements.txt) Python packages (once, about half a minute) …"
+	@$(PIP) --requirement requirements.txt --progress-bar off | grep --line-buffered -E '^(Collecting|Installing|Successfully)' | cut -c1-100
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@echo "Installing what tests and checks need …"
+	@$(PIP) --requirement requirements-dev.txt --quiet
+	@touch $@
+
+static/vendor/.installed: package.json package-lock.json scripts/vendor.mjs
+	@echo "Fetching front-end modules …"
+	@scripts/vendor
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json static/vendor/.installed
+	@echo "Installing the packages that contract tests need …"
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@

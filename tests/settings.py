@@ -1,0 +1,15 @@
+"""The deployment's settings, with what makes tests quick and keeps them out of real data."""
+
+import os
+from pathlib import Path
+
+_scratch = Path(__file__).resolve().parent.parent / "build" / "test-data"
+os.environ.setdefault("ROOCLOUD_DATA_DIR", str(_scratch))
+os.environ.setdefault("ROOCLOUD_JOBS_EAGER", "1")
+os.environ.setdefault("ROOCLOUD_SIGNUP", "open")
+_scratch.mkdir(parents=True, exist_ok=True)
+
+from roocloud.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
