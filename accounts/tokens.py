@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from jwt.algorithms import OKPAlgorithm
@@ -28,7 +29,6 @@ from roocloud.lib.ids import new_id
 from roocloud.lib.refusals import Unauthenticated
 
 ALGORITHM = "EdDSA"
-ISSUER = "rcc"
 VERSION = 1
 #: Ten minutes, because an editor goes on with its old token while a refresh fails (trap 6).
 SESSION_LIFETIME = timedelta(minutes=10)
@@ -179,7 +179,7 @@ class _Backend(TokenBackend):
                 token,
                 public,
                 algorithms=[ALGORITHM],
-                issuer=ISSUER,
+                issuer=settings.ROOCLOUD_TOKEN_ISSUER,
                 leeway=_LEEWAY_S,
                 options={"require": ["exp", "iat", "nbf", "iss", "sub"]},
             )
@@ -235,7 +235,7 @@ def mint(session: ClientSession, *, organization_id: str | None, at: datetime) -
     now_s = int(at.timestamp())
     token = SignedToken()
     token.payload = {
-        "iss": ISSUER,
+        "iss": settings.ROOCLOUD_TOKEN_ISSUER,
         "sub": session.pk if is_job else session.user_id,
         "exp": int(expires_at.timestamp()),
         "iat": now_s,

@@ -1,5 +1,7 @@
 """Routes of this room."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from credits import api
+
+urlpatterns = [path("api/extension/credit-balance", api.CreditBalance.as_view())]

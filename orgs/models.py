@@ -1,5 +1,6 @@
 """Organizations, who belongs to them, and every version of their settings."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
@@ -18,6 +19,10 @@ def _organization_id() -> str:
 
 def _membership_id() -> str:
     return new_id("orgmem")
+
+
+def _invitation_id() -> str:
+    return new_id("inv")
 
 
 class Role(models.TextChoices):
@@ -76,6 +81,49 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} in {self.organization_id}"
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """Those that the actor may manage."""
+        return self.filter(
+            organization__memberships__user_id=actor.user_id,
+            organization__memberships__role__in=[Role.OWNER, Role.ADMIN],
+        )
+
+    def live(self, at: datetime) -> Self:
+        return self.filter(accepted_at=None, revoked_at=None, expires_at__gt=at)
+
+
+class Invitation(models.Model):
+    """The offer of a role to one e-mail address; good once."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=_invitation_id, editable=False)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="invitations"
+    )
+    email = models.EmailField()
+    role = models.CharField(max_length=10, choices=Role)
+    token_hash = models.CharField(max_length=64, unique=True)
+    made_by_id = models.CharField(max_length=40)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    unscoped = InvitationQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(InvitationQuerySet)()
+
+    class Meta:
+        constraints = [
+            CheckConstraint(condition=Q(role__in=Role.values), name="orgs_invitation_known_role")
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-created_at"], name="orgs_invitation_list")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} as {self.role}"
 
 
 class SettingsRevision(models.Model):

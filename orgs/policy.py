@@ -3,6 +3,8 @@
 from accounts.actors import Actor
 from orgs.models import Role
 
+ADMIN_ROLES = frozenset({Role.OWNER, Role.ADMIN})
+
 
 def is_member(actor: Actor) -> bool:
     """In an organization, with any role."""
@@ -11,7 +13,7 @@ def is_member(actor: Actor) -> bool:
 
 def is_admin(actor: Actor) -> bool:
     """May manage members and settings of the organization that the actor is in."""
-    return actor.organization_id is not None and actor.role in (Role.OWNER, Role.ADMIN)
+    return actor.organization_id is not None and actor.role in ADMIN_ROLES
 
 
 def is_owner(actor: Actor) -> bool:

@@ -1,9 +1,18 @@
 """Reads for other rooms and for pages."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.core.cache import cache
 
 from accounts import memberships
-from orgs.models import Membership
+from accounts.actors import Actor
+from orgs import documents
+from orgs.actions import personal_revision
+from orgs.models import Membership, SettingsRevision
+
+_DOCUMENT_CACHED_S = 3600
 
 
 class Memberships:
@@ -23,3 +32,49 @@ class Memberships:
             .values_list("organization_id", "organization__name", "role")
         )
         return [memberships.Membership(*row) for row in rows]
+
+
+def settings_version(actor: Actor, *, at: datetime) -> int:
+    """The version in force for the actor's context. One query for an organization."""
+    if actor.organization_id is None:
+        return personal_revision(user_id=actor.user_id, at=at).version
+    version = (
+        SettingsRevision.unscoped.filter(organization_id=actor.organization_id)
+        .order_by("-version")
+        .values_list("version", flat=True)
+        .first()
+    )
+    if version is None:
+        raise LookupError("an organization without settings")
+    return version
+
+
+def settings_document(version: int) -> dict[str, Any]:
+    """The JSON of a version, as clients read it. Cached by version, which never changes meaning."""
+    key = f"orgs.settings.{version}"
+    document: dict[str, Any] | None = cache.get(key)
+    if document is None:
+        row = SettingsRevision.unscoped.only("document").get(pk=version)
+        document = {"version": version, **row.document}
+        cache.set(key, document, _DOCUMENT_CACHED_S)
+    return document
+
+
+def organization_settings(actor: Actor) -> documents.OrganizationSettings:
+    """The settings in force for the actor's context now; for a personal account the default."""
+    return settings_of(actor.organization_id)
+
+
+def settings_of(organization_id: str | None) -> documents.OrganizationSettings:
+    """The settings in force for a context, whoever asks; None means personal."""
+    if organization_id is None:
+        return documents.DEFAULT
+    row = (
+        SettingsRevision.unscoped.filter(organization_id=organization_id)
+        .order_by("-version")
+        .only("document")
+        .first()
+    )
+    if row is None:
+        raise LookupError("an organization without settings")
+    return documents.parse(row.document)

@@ -1,5 +1,32 @@
 """Routes of this room."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from orgs import api, clerk, pages
+
+urlpatterns = [
+    path("api/extension-settings", api.ExtensionSettings.as_view()),
+    path("api/organization-settings", api.LegacyOrganizationSettings.as_view()),
+    path("v1/me/organization_memberships", clerk.Memberships.as_view()),
+    path("v1/organizations/<str:organization_id>", clerk.OrganizationRecord.as_view()),
+    path("organizations", pages.organizations, name="organizations"),
+    path("organizations/<str:organization_id>", pages.organization, name="organization"),
+    path("organizations/<str:organization_id>/invite", pages.invite, name="invite"),
+    path(
+        "organizations/<str:organization_id>/invitations/<str:invitation_id>/revoke",
+        pages.revoke_invitation,
+        name="revoke-invitation",
+    ),
+    path("organizations/<str:organization_id>/members/<str:user_id>", pages.member, name="member"),
+    path(
+        "organizations/<str:organization_id>/settings",
+        pages.organization_settings,
+        name="organization-settings",
+    ),
+    path(
+        "organizations/<str:organization_id>/settings/<int:version>/restore",
+        pages.roll_back,
+        name="roll-back",
+    ),
+    path("invitations/<str:secret>", pages.invitation, name="invitation"),
+]

@@ -1,5 +1,7 @@
-"""Routes of this room."""
+"""Routes of this room that Django serves; completions are routed by ``roocloud.asgi``."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from proxy import api
+
+urlpatterns = [path("proxy/v1/models", api.Models.as_view())]

@@ -6,12 +6,13 @@ from enum import Enum
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render as render_template
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from roocloud.lib.refusals import NotFound, Refusal
+from roocloud.lib.refusals import NotFound, Refusal, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,14 @@ def headers(refusal: Refusal) -> dict[str, str]:
     return {"Retry-After": "5"} if refusal.status == 503 else {}
 
 
+def render_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
+    """What a view raised, if it is an answer; None for a fault of ours."""
+    if isinstance(exception, Http404):
+        return None  # Django's own handling
+    refusal = _as_refusal(exception)
+    return render(request, refusal) if refusal else None
+
+
 def render(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """A refusal as the surface of the request's path shows it."""
     surface = surface_of(request.path)
@@ -134,6 +143,9 @@ def api_exception_handler(exception: Exception, context: dict[str, Any]) -> Resp
 def _as_refusal(exception: Exception) -> Refusal | None:
     if isinstance(exception, Refusal):
         return exception
+    if isinstance(exception, OperationalError | InterfaceError):
+        logger.error("The database did not answer", exc_info=exception)
+        return Unavailable("The database does not answer; try again in a moment")
     if isinstance(exception, Http404):
         return NotFound("Not found")
     if isinstance(exception, PermissionDenied):

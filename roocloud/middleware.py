@@ -9,7 +9,6 @@ from django.utils.decorators import sync_only_middleware
 
 from roocloud import errors
 from roocloud.lib.ids import new_id
-from roocloud.lib.refusals import Refusal
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
@@ -59,9 +58,7 @@ class _Refusals:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
         """A refusal that a rule raised and no view caught."""
-        if isinstance(exception, Refusal):
-            return errors.render(request, exception)
-        return None
+        return errors.render_exception(request, exception)
 
 
 refusals = sync_only_middleware(_Refusals)

@@ -44,6 +44,31 @@ ROOCLOUD_ADMIN_PASSWORD = env.str("ROOCLOUD_ADMIN_PASSWORD", "")
 
 # --- Names on the wire and on pages -----------------------------------------------------------
 ROOCLOUD_PRODUCT_NAME = env.str("ROOCLOUD_PRODUCT_NAME", "Roo Cloud")
+#: URI schemes of editors and what people call them. A sign-in returns to one of these schemes …
+ROOCLOUD_EDITORS = env.dict(
+    "ROOCLOUD_EDITORS",
+    {
+        "vscode": "VS Code",
+        "vscode-insiders": "VS Code Insiders",
+        "vscodium": "VSCodium",
+        "vscodium-insiders": "VSCodium Insiders",
+        "code-oss": "Code - OSS",
+        "cursor": "Cursor",
+        "windsurf": "Windsurf",
+        "trae": "Trae",
+        "trae-cn": "Trae CN",
+        "kiro": "Kiro",
+        "positron": "Positron",
+    },
+)
+#: … and to one of these extensions, as ``publisher.name``.
+ROOCLOUD_EDITOR_EXTENSIONS = env.list(
+    "ROOCLOUD_EDITOR_EXTENSIONS",
+    ["RooVeterinaryInc.roo-cline", "RooVeterinaryInc.roo-code-nightly"],
+)
+ROOCLOUD_EDITOR_CALLBACK_PATH = env.str("ROOCLOUD_EDITOR_CALLBACK_PATH", "/auth/clerk/callback")
+ROOCLOUD_TOKEN_ISSUER = env.str("ROOCLOUD_TOKEN_ISSUER", "rcc")
+ROOCLOUD_TICKET_LIFETIME = env.timedelta("ROOCLOUD_TICKET_LIFETIME_S", timedelta(seconds=60))
 
 # --- Applications -----------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -57,6 +82,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "django.forms",
     "django.contrib.sites",
     "django_linear_migrations",
     "csp",
@@ -132,6 +158,8 @@ TEMPLATES = [
     },
 ]
 
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"  # so that templates/django/forms counts
+
 # --- Data -------------------------------------------------------------------------------------
 DATABASES = {
     "default": env.dj_db_url("DATABASE_URL", f"sqlite:///{ROOCLOUD_DATA_DIR / 'roocloud.sqlite3'}")
@@ -184,8 +212,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_ALWAYS_EAGER = env.bool("ROOCLOUD_JOBS_EAGER", False)
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
-    "credits-settle-orphan-holds": {
-        "task": "credits.tasks.settle_orphan_holds",
+    "proxy-settle-orphans": {
+        "task": "proxy.tasks.settle_orphans",
         "schedule": timedelta(minutes=1),
     },
     "telemetry-resend-backfills": {
@@ -289,6 +317,13 @@ ROOCLOUD_INTERNAL_NETWORKS = env.list(
     "ROOCLOUD_INTERNAL_NETWORKS", [] if PRODUCTION else ["127.0.0.0/8", "::1/128"]
 )
 
+# --- Models -----------------------------------------------------------------------------------
+#: An OpenAI-compatible server to begin with; more are added in the admin or by create_upstream.
+ROOCLOUD_UPSTREAM_BASE_URL = env.str("ROOCLOUD_UPSTREAM_BASE_URL", "").rstrip("/")
+ROOCLOUD_UPSTREAM_API_KEY = env.str("ROOCLOUD_UPSTREAM_API_KEY", "")
+#: The longest that one completion may take; holds older than this are orphans.
+ROOCLOUD_COMPLETION_LIFETIME = env.timedelta("ROOCLOUD_COMPLETION_LIFETIME_S", timedelta(hours=1))
+
 # --- Limits -----------------------------------------------------------------------------------
 _MIB = 2**20
 #: Bytes; enforced per path by roocloud.asgi, which counts while it reads.
@@ -296,6 +331,8 @@ ROOCLOUD_BODY_LIMIT = env.int("ROOCLOUD_BODY_LIMIT", 2 * _MIB)
 ROOCLOUD_EVENT_BODY_LIMIT = env.int("ROOCLOUD_EVENT_BODY_LIMIT", 25 * _MIB)
 ROOCLOUD_BACKFILL_BODY_LIMIT = env.int("ROOCLOUD_BACKFILL_BODY_LIMIT", 100 * _MIB)
 ROOCLOUD_COMPLETION_BODY_LIMIT = env.int("ROOCLOUD_COMPLETION_BODY_LIMIT", 100 * _MIB)
+#: How long uploaded conversations are kept after they were stored, to be replayed from the admin.
+ROOCLOUD_BACKFILL_KEEP = timedelta(days=env.int("ROOCLOUD_BACKFILL_KEEP_DAYS", 7))
 DATA_UPLOAD_MAX_MEMORY_SIZE = 100 * _MIB
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
@@ -323,6 +360,8 @@ SPECTACULAR_SETTINGS = {
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = env.path("ROOCLOUD_STATIC_ROOT", ROOCLOUD_DATA_DIR / "static")
+if not PRODUCTION:
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # empty; the finders serve the files
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -360,6 +399,7 @@ LOGGING = {
     "loggers": {
         "django.server": {"handlers": ["stderr"], "propagate": False},
         "celery": {"level": "WARNING"},
+        "kombu": {"level": "ERROR"},
         "aiohttp": {"level": "WARNING"},
     },
 }

@@ -5,8 +5,11 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from roocloud.health import health
+from roocloud.home import connect, home
 
 urlpatterns = [
+    path("", home, name="home"),
+    path("connect", connect, name="connect"),
     path("health", health),
     path("api/docs/openapi.json", SpectacularAPIView.as_view(), name="openapi"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="api-docs"),

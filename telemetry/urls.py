@@ -1,5 +1,10 @@
 """Routes of this room."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from telemetry import api
+
+urlpatterns = [
+    path("api/events", api.Events.as_view()),
+    path("api/events/backfill", api.BackfillView.as_view()),
+]

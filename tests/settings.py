@@ -9,7 +9,7 @@ os.environ.setdefault("ROOCLOUD_JOBS_EAGER", "1")
 os.environ.setdefault("ROOCLOUD_SIGNUP", "open")
 _scratch.mkdir(parents=True, exist_ok=True)
 
-from roocloud.settings import *  # noqa: E402, F403
+from roocloud.settings import *  # noqa: E402, F403, TID251
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

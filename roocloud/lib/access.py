@@ -75,3 +75,13 @@ def staff(view: View) -> View:
         return response
 
     return _carry(wrapped, Access("staff"))  # type: ignore[no-any-return]
+
+
+def bearer_checked(access: Access) -> Callable[[View], View]:
+    """Declares the rule of a plain view that authenticates its bearer by itself, because its
+    refusals have a shape of their own. The access walk holds it to its word."""
+
+    def decorate(view: View) -> View:
+        return _carry(view, access)  # type: ignore[no-any-return]
+
+    return decorate

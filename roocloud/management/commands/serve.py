@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from proxy import actions as proxy
+from proxy.actions import sync_environment_upstream
 from roocloud.first_run import ensure_administrator
 from roocloud.serving import serve
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
             self._welcome()
         else:
             self.check_migrations()
-        proxy.sync_environment_upstream(at=timezone.now())
+        sync_environment_upstream(at=timezone.now())
         serve(host=options["host"], port=options["port"])
 
     def _welcome(self) -> None:

@@ -1,0 +1,328 @@
+"""Every write to people and their credentials."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+
+from accounts import memberships, tokens
+from accounts.actors import Actor, TokenKind
+from accounts.bearer import rights_cache
+from accounts.editors import Editor
+from accounts.models import ClientSession, Ticket, User
+from audit import actions as audit
+from roocloud.lib.ids import digest, new_id, new_secret
+from roocloud.lib.refusals import Conflict, InvalidInput, NotFound, Unauthenticated
+from roocloud.lib.text import clean_label, storable
+
+#: Tickets are kept for a while after their end, so that a second use is recognized (B1).
+TICKET_MEMORY = timedelta(days=1)
+MAX_JOB_LIFETIME = timedelta(days=365)
+
+
+class EmailTaken(Conflict):
+    code = "email_taken"
+
+
+class TicketRefused(Unauthenticated):
+    code = "ticket_invalid"
+
+
+class SessionGone(NotFound):
+    """The editor deletes its credentials on this answer (B5): only for what is really over."""
+
+    code = "session_not_found"
+
+
+def has_administrator() -> bool:
+    """Whether anybody may administer the site."""
+    return User.objects.filter(is_staff=True, is_superuser=True, is_active=True).exists()
+
+
+def find_user(email: str) -> User | None:
+    return User.objects.filter(email__iexact=email).first()
+
+
+def make_user(
+    *,
+    email: str,
+    password: str,
+    at: datetime,
+    first_name: str = "",
+    last_name: str = "",
+    is_staff: bool = False,
+) -> User:
+    """A person made by the operator, who vouches for the address: it counts as verified.
+
+    Raises InvalidInput (``email``, ``password``) and EmailTaken.
+    """
+    email = email.strip().lower()
+    try:
+        validate_email(email)
+    except ValidationError:
+        raise InvalidInput("is not an e-mail address", field="email") from None
+    if find_user(email):
+        raise EmailTaken(f"{email} has an account already", field="email")
+    user = User(
+        email=email,
+        first_name=clean_label(first_name, 100),
+        last_name=clean_label(last_name, 100),
+        is_staff=is_staff,
+        is_superuser=is_staff,
+    )
+    check_password(password, user)
+    user.set_password(password)
+    with transaction.atomic():
+        user.save()
+        EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+        audit.record(
+            action="user.created",
+            actor=None,
+            target_kind="user",
+            target_id=user.pk,
+            after={"is_staff": is_staff},
+            at=at,
+        )
+    return user
+
+
+def check_password(password: str, user: User) -> None:
+    """Raises InvalidInput that says what is wrong with a new password."""
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise InvalidInput(" ".join(error.messages), field="password") from None
+
+
+# --- Editors ----------------------------------------------------------------------------------
+
+
+def issue_ticket(*, by: Actor, editor: Editor, state: str, at: datetime) -> str:
+    """A ticket for one exchange, good for ROOCLOUD_TICKET_LIFETIME_S and for the actor's context.
+
+    Whatever ticket the same hand-off page showed before is void from now on (B1).
+    """
+    code = new_secret("ticket")
+    state_hash = digest(state)
+    with transaction.atomic():
+        Ticket.unscoped.filter(expires_at__lt=at - TICKET_MEMORY).delete()
+        Ticket.unscoped.filter(
+            user_id=by.user_id, state_hash=state_hash, redeemed_at=None, expires_at__gt=at
+        ).update(expires_at=at)
+        Ticket.unscoped.create(
+            token_hash=digest(code),
+            user_id=by.user_id,
+            organization_id=by.organization_id or "",
+            state_hash=state_hash,
+            editor=editor.target,
+            created_at=at,
+            expires_at=at + settings.ROOCLOUD_TICKET_LIFETIME,
+        )
+    return code
+
+
+def redeemed_session(*, by: Actor, state: str) -> ClientSession | None:
+    """The session that a ticket of this hand-off page was exchanged for, if it was."""
+    ticket = (
+        Ticket.unscoped.filter(user_id=by.user_id, state_hash=digest(state))
+        .exclude(session=None)
+        .select_related("session")
+        .first()
+    )
+    return ticket.session if ticket else None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """client_token: the bare secret, known to nobody else from now on."""
+
+    session: ClientSession
+    client_token: str
+
+
+def redeem_ticket(*, code: str, user_agent: str, at: datetime) -> SignedIn:
+    """Exchange a ticket for an editor's session, exactly once (protocol/auth.md §3).
+
+    A second use ends the session of the first: two parties hold the ticket, and one of them is not
+    the editor (B1). Raises TicketRefused, which reads alike for unknown, used and expired.
+    """
+    refused = TicketRefused("This sign-in link was used already or is too old. Sign in again.")
+    token_hash = digest(code)
+    with transaction.atomic():
+        won = Ticket.unscoped.filter(
+            token_hash=token_hash, redeemed_at=None, expires_at__gt=at, user__is_active=True
+        ).update(redeemed_at=at)
+        if won:
+            ticket = Ticket.unscoped.select_related("user").get(token_hash=token_hash)
+            return _start_editor_session(ticket, user_agent=user_agent, at=at)
+    replayed = (
+        Ticket.unscoped.filter(token_hash=token_hash)
+        .exclude(session=None)
+        .select_related("session")
+    ).first()
+    if replayed and replayed.session and replayed.session.ended_at is None:
+        _end(replayed.session, actor=None, at=at, note="its ticket was used twice")
+    raise refused
+
+
+def _start_editor_session(ticket: Ticket, *, user_agent: str, at: datetime) -> SignedIn:
+    client_token = new_secret("ct")
+    scheme = ticket.editor.partition("://")[0]
+    session = ClientSession.unscoped.create(
+        user=ticket.user,
+        kind=ClientSession.Kind.EDITOR,
+        organization_id=ticket.organization_id,
+        client_token_hash=digest(client_token),
+        label=settings.ROOCLOUD_EDITORS.get(scheme, scheme),
+        user_agent=clean_label(user_agent, 200),
+        created_at=at,
+        last_seen_at=at,
+    )
+    Ticket.unscoped.filter(pk=ticket.pk).update(session=session)
+    audit.record(
+        action="session.started",
+        actor=Actor(ticket.user_id, ticket.organization_id or None, None, TokenKind.CLIENT),
+        target_kind="session",
+        target_id=session.pk,
+        after={"kind": session.kind, "label": session.label},
+        at=at,
+    )
+    return SignedIn(session, client_token)
+
+
+def session_token(
+    *, session: ClientSession, session_id: str, organization_id: str | None, at: datetime
+) -> str:
+    """A session token for the editor's context (protocol/auth.md §4).
+
+    session: of the client token. session_id: from the path. organization_id: an id; empty for the
+    personal account; None if the editor does not know, which means its last or first organization.
+
+    Raises SessionGone if the path names another session, or the person has left the organization:
+    the editor must drop both, and never silently lands in another context.
+    """
+    if session_id != session.pk:
+        raise SessionGone("There is no such session")
+    if organization_id is None:
+        organization_id = _default_organization(session)
+    elif organization_id and not memberships.role_of(
+        user_id=session.user_id, organization_id=storable(organization_id)
+    ):
+        raise SessionGone("You are not a member of this organization any more")
+    changed = organization_id != session.organization_id
+    if changed or at - session.last_seen_at > timedelta(seconds=30):
+        ClientSession.unscoped.filter(pk=session.pk).update(
+            organization_id=organization_id, last_seen_at=at
+        )
+    return tokens.mint(session, organization_id=organization_id or None, at=at)
+
+
+def _default_organization(session: ClientSession) -> str:
+    ids = [membership.organization_id for membership in memberships.of(user_id=session.user_id)]
+    if session.organization_id in ids:
+        return session.organization_id
+    return ids[0] if ids else ""
+
+
+# --- Command line and jobs --------------------------------------------------------------------
+
+
+def start_cli_session(*, by: Actor, user_agent: str, at: datetime) -> str:
+    """A 90-day token for the command line, in the actor's context (protocol/auth.md §10.2)."""
+    return _signed_session(
+        by=by,
+        kind=ClientSession.Kind.CLI,
+        label="Command line",
+        user_agent=user_agent,
+        lifetime=tokens.CLI_LIFETIME,
+        at=at,
+    )
+
+
+def make_job_token(*, by: Actor, name: str, lifetime: timedelta, at: datetime) -> str:
+    """A static token (``r.t`` is ``cj``) for CI and for editors without a browser; shown once.
+
+    Raises InvalidInput (``name``, ``lifetime``).
+    """
+    label = clean_label(name, 100)
+    if not label:
+        raise InvalidInput("Give the token a name, to know it by later", field="name")
+    if not timedelta(minutes=1) <= lifetime <= MAX_JOB_LIFETIME:
+        raise InvalidInput("must be between one minute and a year", field="lifetime")
+    return _signed_session(
+        by=by,
+        kind=ClientSession.Kind.JOB,
+        label=label,
+        user_agent="",
+        lifetime=lifetime,
+        at=at,
+    )
+
+
+def _signed_session(
+    *,
+    by: Actor,
+    kind: ClientSession.Kind,
+    label: str,
+    user_agent: str,
+    lifetime: timedelta,
+    at: datetime,
+) -> str:
+    with transaction.atomic():
+        session = ClientSession.unscoped.create(
+            pk=new_id("job" if kind == ClientSession.Kind.JOB else "sess"),
+            user_id=by.user_id,
+            kind=kind,
+            organization_id=by.organization_id or "",
+            label=label,
+            user_agent=clean_label(user_agent, 200),
+            created_at=at,
+            last_seen_at=at,
+            expires_at=at + lifetime,
+        )
+        audit.record(
+            action="session.started",
+            actor=by,
+            target_kind="session",
+            target_id=session.pk,
+            after={"kind": str(kind), "label": label},
+            at=at,
+        )
+    return tokens.mint(session, organization_id=by.organization_id, at=at)
+
+
+# --- The end ----------------------------------------------------------------------------------
+
+
+def end_session(*, session: ClientSession, by: Actor, at: datetime) -> None:
+    """End an editor, a CLI login or a job token. Its tokens stop within five seconds, new ones are
+    refused at once (B4). Ending what has ended changes nothing."""
+    _end(session, actor=by, at=at, note="")
+
+
+def end_other_sessions(*, by: Actor, at: datetime) -> int:
+    """End all of a person's sessions outside the browser; how many there were."""
+    sessions = list(ClientSession.objects.visible_to(by).alive(at))
+    for session in sessions:
+        _end(session, actor=by, at=at, note="all were ended")
+    return len(sessions)
+
+
+def _end(session: ClientSession, *, actor: Actor | None, at: datetime, note: str) -> None:
+    with transaction.atomic():
+        if not ClientSession.unscoped.filter(pk=session.pk, ended_at=None).update(ended_at=at):
+            return
+        audit.record(
+            action="session.ended",
+            actor=actor,
+            target_kind="session",
+            target_id=session.pk,
+            note=note,
+            at=at,
+        )
+    rights_cache.clear()

@@ -1,0 +1,70 @@
+"""People and their sign-ins in the admin. Secrets are hashes and never shown."""
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts import actions
+from accounts.actors import web_actor
+from accounts.models import ClientSession, SigningKey, User, UserSettings, UserSettingsRevision
+from roocloud.lib.admin import ReadOnlyAdmin
+
+
+@admin.register(User)
+class UserAdmin(admin.ModelAdmin[User]):
+    list_display = ("email", "first_name", "last_name", "is_active", "is_staff", "date_joined")
+    list_filter = ("is_active", "is_staff")
+    search_fields = ("email", "first_name", "last_name", "=id")
+    date_hierarchy = "date_joined"
+    ordering = ("email",)
+    fields = ("id", "email", "first_name", "last_name", "is_active", "is_staff", "is_superuser",
+              "last_login", "date_joined")  # fmt: skip
+    readonly_fields = ("id", "email", "last_login", "date_joined")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # `manage.py create_user`, an invitation, or the sign-up page
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False  # deactivate instead: ledger and audit rows name people
+
+
+@admin.register(ClientSession)
+class ClientSessionAdmin(ReadOnlyAdmin[ClientSession]):
+    list_display = ("label", "kind", "user", "created_at", "last_seen_at", "ended_at")
+    list_filter = ("kind",)
+    list_select_related = ("user",)
+    search_fields = ("=id", "=user__email", "label")
+    date_hierarchy = "created_at"
+    ordering = ("-last_seen_at", "id")
+    exclude = ("client_token_hash",)
+    actions = ("end",)
+
+    @admin.action(description="End the chosen sessions", permissions=["view"])
+    def end(self, request: HttpRequest, queryset: QuerySet[ClientSession]) -> None:
+        for session in queryset:
+            actions.end_session(session=session, by=web_actor(request), at=timezone.now())
+        self.message_user(request, "The sessions have ended.", messages.SUCCESS)
+
+
+@admin.register(SigningKey)
+class SigningKeyAdmin(ReadOnlyAdmin[SigningKey]):
+    list_display = ("kid", "created_at", "retired_at")
+    exclude = ("sealed_private_key",)
+    ordering = ("-created_at",)
+
+
+@admin.register(UserSettings)
+class UserSettingsAdmin(ReadOnlyAdmin[UserSettings]):
+    list_display = ("user", "version", "updated_at")
+    list_select_related = ("user",)
+    search_fields = ("=user__email",)
+    ordering = ("-version",)
+
+
+@admin.register(UserSettingsRevision)
+class UserSettingsRevisionAdmin(ReadOnlyAdmin[UserSettingsRevision]):
+    list_display = ("version", "user", "previous_version", "made_at")
+    list_select_related = ("user",)
+    search_fields = ("=user__email",)
+    ordering = ("-version",)

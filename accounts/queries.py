@@ -1,0 +1,34 @@
+"""Reads of people and their sign-ins, for pages."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from django.db.models import Count
+from django.db.models.functions import TruncDate
+
+from accounts.actors import Actor
+from accounts.models import ClientSession, User
+
+
+def has_client(actor: Actor, *, at: datetime) -> bool:
+    """Whether an editor, a command line or a job of the person is signed in."""
+    return ClientSession.objects.visible_to(actor).alive(at).exists()
+
+
+def dashboard_days(since: datetime) -> Sequence[Mapping[str, object]]:
+    """A row a day since ``since``: accounts that were made."""
+    return list(
+        User.objects.filter(date_joined__gte=since)
+        .annotate(day=TruncDate("date_joined"))
+        .values("day")
+        .order_by("day")
+        .annotate(users=Count("pk"))
+    )
+
+
+def totals(*, at: datetime) -> dict[str, int]:
+    """People, and sign-ins outside the browser that are alive."""
+    return {
+        "users": User.objects.filter(is_active=True).count(),
+        "sessions": ClientSession.unscoped.alive(at).count(),
+    }

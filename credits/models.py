@@ -1,0 +1,141 @@
+"""Accounts of credit, their append-only ledger, and what running completions have set aside.
+
+Amounts are nano-dollars (10^-9 USD).
+"""
+
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import CheckConstraint, F, Q, Sum, UniqueConstraint
+
+from roocloud.lib.ids import new_id
+from roocloud.lib.scoped import ScopedManager
+
+if TYPE_CHECKING:
+    from accounts.actors import Actor
+
+
+def _account_id() -> str:
+    return new_id("acct")
+
+
+class AccountQuerySet(models.QuerySet["Account"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """The one account that the actor's context spends from."""
+        if actor.organization_id is not None:
+            return self.filter(organization_id=actor.organization_id)
+        return self.filter(user_id=actor.user_id)
+
+
+class Account(models.Model):
+    """The credit of one organization, or of one person outside of any."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=_account_id, editable=False)
+    organization = models.OneToOneField(
+        "orgs.Organization",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="credit_account",
+    )
+    user = models.OneToOneField(
+        "accounts.User",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="credit_account",
+    )
+    balance_nanos = models.BigIntegerField(default=0)  # the sum of its entries, kept beside them
+    created_at = models.DateTimeField()
+
+    unscoped = AccountQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(AccountQuerySet)()
+
+    class Meta:
+        constraints = [
+            CheckConstraint(
+                condition=Q(organization=None) ^ Q(user=None), name="credits_account_one_owner"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.pk
+
+
+class HoldQuerySet(models.QuerySet["Hold"]):
+    def open(self) -> Self:
+        return self.filter(settled_at=None)
+
+    def total_nanos(self) -> int:
+        total: int | None = self.aggregate(total=Sum("amount_nanos"))["total"]
+        return total or 0
+
+
+class Hold(models.Model):
+    """Credit set aside for one running completion, until its real cost is known."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="holds")
+    key = models.CharField(max_length=64)  # the completion's id: the same key is the same hold
+    amount_nanos = models.BigIntegerField()  # the worst case; zero for a free model
+    cost_nanos = models.BigIntegerField(null=True)  # what it came to; never more than was held
+    placed_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True)
+
+    unscoped = HoldQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["account", "key"], name="credits_hold_once_per_key"),
+            CheckConstraint(condition=Q(amount_nanos__gte=0), name="credits_hold_not_negative"),
+            CheckConstraint(
+                condition=Q(settled_at=None, cost_nanos=None)
+                | Q(settled_at__isnull=False, cost_nanos__gte=0, cost_nanos__lte=F("amount_nanos")),
+                name="credits_hold_settled_whole_and_within",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["placed_at"], condition=Q(settled_at=None), name="credits_hold_open"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Entry(models.Model):
+    """One line of the ledger. Rows are added and never changed; the database refuses (C1)."""
+
+    class Kind(models.TextChoices):
+        GRANT = "grant", "Grant"
+        CHARGE = "charge", "Charge"
+        CORRECTION = "correction", "Correction"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="entries")
+    kind = models.CharField(max_length=12, choices=Kind)
+    amount_nanos = models.BigIntegerField()  # added to the balance: negative for a charge
+    key = models.CharField(max_length=80)  # the same key is the same entry
+    hold = models.OneToOneField(
+        Hold, null=True, on_delete=models.PROTECT, related_name="entry"
+    )  # of a charge
+    made_by_id = models.CharField(max_length=40, blank=True)
+    note = models.CharField(max_length=200, blank=True)
+    posted_at = models.DateTimeField()
+
+    unscoped = models.Manager["Entry"]()
+
+    class Meta:
+        verbose_name_plural = "ledger entries"
+        constraints = [
+            UniqueConstraint(fields=["account", "key"], name="credits_entry_once_per_key"),
+            CheckConstraint(
+                condition=Q(kind="charge", amount_nanos__lte=0, hold__isnull=False)
+                | Q(kind="grant", amount_nanos__gt=0, hold=None)
+                | Q(kind="correction", hold=None),
+                name="credits_entry_sign_fits_kind",
+            ),
+        ]
+        indexes = [models.Index(fields=["account", "-posted_at"], name="credits_entry_of_account")]
+
+    def __str__(self) -> str:
+        return self.key

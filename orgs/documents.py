@@ -1,0 +1,303 @@
+"""The settings document of an organization: what every released client accepts, and nothing else.
+
+One bad field anywhere makes a client drop all settings (trap 16), so what is stored is checked
+against the common part of the published schemas (protocol/settings.md §2 to §6; ``@roo-code/types``
+1.89.0 and 1.115.0). Absent keys stay absent: a null would be such a bad field.
+"""
+
+import json
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from roocloud.lib import wire
+from roocloud.lib.refusals import InvalidInput
+
+Text = Annotated[str, Meta(max_length=100_000)]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Number = Annotated[float, Meta(ge=-1e15, le=1e15)]
+Whole = Annotated[int, Meta(ge=0, le=2**53)]
+Visibility = Literal["all", "list-only", "admins-and-creator", "creator", "full-lockdown"]
+Tool = Literal[
+    "execute_command", "read_file", "read_command_output", "write_to_file", "apply_diff", "edit",
+    "search_and_replace", "search_replace", "edit_file", "apply_patch", "search_files",
+    "list_files", "use_mcp_tool", "access_mcp_resource", "ask_followup_question",
+    "attempt_completion", "switch_mode", "new_task", "codebase_search", "update_todo_list",
+    "run_slash_command", "skill", "generate_image", "custom_tool",
+]  # fmt: skip
+#: Providers that all released clients know; others reject the whole document in some of them.
+Provider = Literal[
+    "openrouter", "vercel-ai-gateway", "litellm", "requesty", "roo", "unbound", "ollama",
+    "lmstudio", "vscode-lm", "openai", "fake-ai", "anthropic", "bedrock", "baseten", "deepseek",
+    "fireworks", "gemini", "gemini-cli", "mistral", "moonshot", "minimax", "openai-native",
+    "qwen-code", "sambanova", "vertex", "xai", "zai",
+]  # fmt: skip
+
+
+class _Object(Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """Unknown keys are refused: to a client they mean nothing, so they are slips."""
+
+
+class CloudSettings(_Object):
+    """protocol/settings.md §3"""
+
+    record_task_messages: bool | UnsetType = UNSET
+    enable_task_sharing: bool | UnsetType = UNSET
+    allow_public_task_sharing: bool | UnsetType = UNSET
+    task_share_expiration_days: Annotated[int, Meta(ge=1, le=36_500)] | UnsetType = UNSET
+    allow_members_view_all_tasks: bool | UnsetType = UNSET
+    workspace_task_visibility: Visibility | UnsetType = UNSET
+    llm_enhanced_features_enabled: bool | UnsetType = UNSET
+
+
+class DefaultSettings(_Object):
+    """protocol/settings.md §4. No released client applies them; all of them check them."""
+
+    enable_checkpoints: bool | UnsetType = UNSET
+    max_open_tabs_context: Whole | UnsetType = UNSET
+    max_workspace_files: Whole | UnsetType = UNSET
+    show_roo_ignored_files: bool | UnsetType = UNSET
+    terminal_command_delay: Whole | UnsetType = UNSET
+    terminal_shell_integration_disabled: bool | UnsetType = UNSET
+    terminal_shell_integration_timeout: Whole | UnsetType = UNSET
+    terminal_zsh_clear_eol_mark: bool | UnsetType = UNSET
+    disabled_tools: list[Tool] | UnsetType = UNSET
+    max_read_file_line: Annotated[int, Meta(ge=-1, le=2**53)] | UnsetType = UNSET
+    terminal_output_line_limit: Whole | UnsetType = UNSET
+    fuzzy_match_threshold: Number | UnsetType = UNSET
+    terminal_compress_progress_bar: bool | UnsetType = UNSET
+
+
+class AllowedProvider(_Object):
+    allow_all: bool
+    models: list[Name] | UnsetType = UNSET
+
+
+class AllowList(_Object):
+    """protocol/settings.md §6"""
+
+    allow_all: bool
+    providers: dict[Name, AllowedProvider]
+
+    def allows(self, provider: str, model: str) -> bool:
+        """Whether a completion by ``provider`` with ``model`` may run."""
+        if self.allow_all:
+            return True
+        entry = self.providers.get(provider)
+        if entry is None:
+            return False
+        return entry.allow_all or (entry.models is not UNSET and model in entry.models)
+
+
+class Features(_Object):
+    roomote_control_enabled: bool | UnsetType = UNSET
+
+
+class ModelSelector(_Object):
+    vendor: Text | UnsetType = UNSET
+    family: Text | UnsetType = UNSET
+    version: Text | UnsetType = UNSET
+    id: Text | UnsetType = UNSET
+
+
+Effort = Literal["disable", "none", "minimal", "low", "medium", "high", "xhigh"]
+
+
+class ProviderProfile(_Object):
+    """protocol/settings.md §5. It has no key for any secret: a client would keep some of them."""
+
+    id: Annotated[str, Meta(pattern=r"^cloud_[A-Za-z0-9_-]{1,80}$")] | UnsetType = UNSET
+    api_provider: Provider | UnsetType = UNSET
+    include_max_tokens: bool | UnsetType = UNSET
+    todo_list_enabled: bool | UnsetType = UNSET
+    model_temperature: Number | UnsetType | None = UNSET
+    rate_limit_seconds: Number | UnsetType = UNSET
+    consecutive_mistake_limit: Annotated[float, Meta(ge=0, le=1e9)] | UnsetType = UNSET
+    enable_reasoning_effort: bool | UnsetType = UNSET
+    reasoning_effort: Literal["disable", "minimal", "low", "medium", "high"] | UnsetType = UNSET
+    model_max_tokens: Number | UnsetType = UNSET
+    model_max_thinking_tokens: Number | UnsetType = UNSET
+    verbosity: Literal["low", "medium", "high"] | UnsetType = UNSET
+    api_model_id: Text | UnsetType = UNSET
+    anthropic_base_url: Text | UnsetType = UNSET
+    anthropic_use_auth_token: bool | UnsetType = UNSET
+    anthropic_beta_1m_context: bool | UnsetType = msgspec.field(
+        default=UNSET, name="anthropicBeta1MContext"
+    )
+    open_router_model_id: Text | UnsetType = UNSET
+    open_router_base_url: Text | UnsetType = UNSET
+    open_router_specific_provider: Text | UnsetType = UNSET
+    aws_region: Text | UnsetType = UNSET
+    aws_use_cross_region_inference: bool | UnsetType = UNSET
+    aws_use_global_inference: bool | UnsetType = UNSET
+    aws_use_prompt_cache: bool | UnsetType = UNSET
+    aws_profile: Text | UnsetType = UNSET
+    aws_use_profile: bool | UnsetType = UNSET
+    aws_use_api_key: bool | UnsetType = UNSET
+    aws_custom_arn: Text | UnsetType = UNSET
+    aws_model_context_window: Number | UnsetType = UNSET
+    aws_bedrock_endpoint_enabled: bool | UnsetType = UNSET
+    aws_bedrock_endpoint: Text | UnsetType = UNSET
+    vertex_key_file: Text | UnsetType = UNSET
+    vertex_project_id: Text | UnsetType = UNSET
+    vertex_region: Text | UnsetType = UNSET
+    open_ai_base_url: Text | UnsetType = UNSET
+    open_ai_model_id: Text | UnsetType = UNSET
+    open_ai_r1_format_enabled: bool | UnsetType = UNSET
+    open_ai_use_azure: bool | UnsetType = UNSET
+    azure_api_version: Text | UnsetType = UNSET
+    open_ai_streaming_enabled: bool | UnsetType = UNSET
+    open_ai_host_header: Text | UnsetType = UNSET
+    ollama_model_id: Text | UnsetType = UNSET
+    ollama_base_url: Text | UnsetType = UNSET
+    ollama_num_ctx: Annotated[int, Meta(ge=128, le=2**53)] | UnsetType = UNSET
+    lm_studio_model_id: Text | UnsetType = UNSET
+    lm_studio_base_url: Text | UnsetType = UNSET
+    lm_studio_draft_model_id: Text | UnsetType = UNSET
+    lm_studio_speculative_decoding_enabled: bool | UnsetType = UNSET
+    vs_code_lm_model_selector: ModelSelector | UnsetType = UNSET
+    google_gemini_base_url: Text | UnsetType = UNSET
+    gemini_cli_o_auth_path: Text | UnsetType = UNSET
+    gemini_cli_project_id: Text | UnsetType = UNSET
+    open_ai_native_base_url: Text | UnsetType = UNSET
+    open_ai_native_service_tier: Literal["default", "flex", "priority"] | UnsetType = UNSET
+    mistral_codestral_url: Text | UnsetType = UNSET
+    deep_seek_base_url: Text | UnsetType = UNSET
+    moonshot_base_url: (
+        Literal["https://api.moonshot.ai/v1", "https://api.moonshot.cn/v1"] | UnsetType
+    ) = UNSET
+    minimax_base_url: (
+        Literal["https://api.minimax.io/v1", "https://api.minimaxi.com/v1"] | UnsetType
+    ) = UNSET
+    requesty_base_url: Text | UnsetType = UNSET
+    requesty_model_id: Text | UnsetType = UNSET
+    unbound_model_id: Text | UnsetType = UNSET
+    litellm_base_url: Text | UnsetType = UNSET
+    litellm_model_id: Text | UnsetType = UNSET
+    litellm_use_prompt_cache: bool | UnsetType = UNSET
+    zai_api_line: (
+        Literal["international_coding", "china_coding", "international_api", "china_api"]
+        | UnsetType
+    ) = UNSET
+    qwen_code_oauth_path: Text | UnsetType = UNSET
+    vercel_ai_gateway_model_id: Text | UnsetType = UNSET
+
+
+class McpParameter(_Object):
+    name: Name
+    key: Name
+    placeholder: Text | UnsetType = UNSET
+    optional: bool | UnsetType = UNSET
+
+
+class McpMethod(_Object):
+    name: Name
+    content: Annotated[str, Meta(min_length=1, max_length=100_000)]
+    parameters: list[McpParameter] | UnsetType = UNSET
+    prerequisites: list[Text] | UnsetType = UNSET
+
+
+class Mcp(_Object):
+    """protocol/tasks-and-telemetry.md §9"""
+
+    id: Name
+    name: Name
+    description: Text
+    url: Name
+    content: Annotated[str, Meta(min_length=1, max_length=100_000)] | list[McpMethod]
+    author: Text | UnsetType = UNSET
+    author_url: Name | UnsetType = UNSET
+    tags: list[Text] | UnsetType = UNSET
+    prerequisites: list[Text] | UnsetType = UNSET
+    parameters: list[McpParameter] | UnsetType = UNSET
+
+
+class OrganizationSettings(_Object):
+    """protocol/settings.md §2, without ``version``, which is the revision's."""
+
+    default_settings: DefaultSettings
+    allow_list: AllowList
+    cloud_settings: CloudSettings | UnsetType = UNSET
+    features: Features | UnsetType = UNSET
+    hidden_mcps: list[Name] | UnsetType = UNSET
+    hide_marketplace_mcps: bool | UnsetType = UNSET
+    mcps: list[Mcp] | UnsetType = UNSET
+    provider_profiles: dict[Name, ProviderProfile] | UnsetType = UNSET
+
+    @property
+    def cloud(self) -> CloudSettings:
+        return CloudSettings() if self.cloud_settings is UNSET else self.cloud_settings
+
+
+#: What the client itself assumes for a personal account, and what a new organization starts with.
+DEFAULT = OrganizationSettings(
+    cloud_settings=CloudSettings(
+        record_task_messages=True,
+        enable_task_sharing=True,
+        allow_public_task_sharing=True,
+        task_share_expiration_days=30,
+        allow_members_view_all_tasks=True,
+        llm_enhanced_features_enabled=False,
+    ),
+    default_settings=DefaultSettings(),
+    allow_list=AllowList(allow_all=True, providers={}),
+)
+
+
+def parse(document: Any) -> OrganizationSettings:
+    """A document from JSON. Raises InvalidInput naming the path of what a client would reject."""
+    settings = wire.convert(document, OrganizationSettings)
+    _check_allow_list(settings.allow_list)
+    if settings.mcps is not UNSET:
+        for index, mcp in enumerate(settings.mcps):
+            _check_mcp(mcp, f"mcps[{index}]")
+    return settings
+
+
+def dump(settings: OrganizationSettings) -> dict[str, Any]:
+    """The document as JSON, with absent keys absent."""
+    document: dict[str, Any] = msgspec.to_builtins(settings)
+    return document
+
+
+def _check_allow_list(allow_list: AllowList) -> None:
+    """No client can match a ``models`` list for this server's own models (trap 18)."""
+    entry = allow_list.providers.get("roo")
+    if not allow_list.allow_all and entry and not entry.allow_all:
+        raise InvalidInput(
+            "No editor can match a list of models here, so nobody could use any of them. Set "
+            "allowAll to true and choose the visible models of this server instead.",
+            field="allowList.providers.roo",
+        )
+
+
+_SCHEME = re.compile(r"^https?://", re.IGNORECASE)
+
+
+def _check_url(url: str, path: str) -> None:
+    try:
+        parts = urlsplit(url)
+        valid = bool(_SCHEME.match(url) and parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or not url.isascii() or any(c.isspace() or c in '<>"\\^`{|}' for c in url):
+        raise InvalidInput("must be an http or https URL", field=path)
+
+
+def _check_mcp(mcp: Mcp, path: str) -> None:
+    _check_url(mcp.url, f"{path}.url")
+    if mcp.author_url is not UNSET:
+        _check_url(mcp.author_url, f"{path}.authorUrl")
+    contents = (
+        [(f"{path}.content", mcp.content)]
+        if isinstance(mcp.content, str)
+        else [(f"{path}.content[{i}].content", m.content) for i, m in enumerate(mcp.content)]
+    )
+    for where, content in contents:
+        try:
+            json.loads(content)
+        except ValueError:
+            raise InvalidInput("must be JSON of one server's configuration", field=where) from None

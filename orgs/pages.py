@@ -1,0 +1,277 @@
+"""The web pages of an organization."""
+
+import difflib
+import json
+from dataclasses import replace
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts import invitations
+from accounts.actors import ORGANIZATION_KEY, Actor, web_actor
+from orgs import actions, documents, policy
+from orgs.forms import InviteForm, OrganizationForm, RoleForm, SettingsForm
+from orgs.models import Invitation, Membership, Organization, SettingsRevision
+from roocloud.lib import wire
+from roocloud.lib.access import public, signed_in
+from roocloud.lib.refusals import Forbidden, Refusal
+
+PAGE = 50
+
+
+def _enter(request: HttpRequest, organization_id: str) -> tuple[Actor, Organization]:
+    """The organization and the person as a member of it; 404 for strangers, as for unknown ids."""
+    actor = web_actor(request)
+    organization = get_object_or_404(Organization.objects.visible_to(actor), pk=organization_id)
+    membership = Membership.unscoped.get(organization=organization, user_id=actor.user_id)
+    return replace(actor, organization_id=organization.pk, role=membership.role), organization
+
+
+def _enter_as_admin(request: HttpRequest, organization_id: str) -> tuple[Actor, Organization]:
+    actor, organization = _enter(request, organization_id)
+    if not policy.is_admin(actor):
+        raise Forbidden("This page is for owners and admins of the organization")
+    return actor, organization
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def organizations(request: HttpRequest) -> HttpResponse:
+    """``/organizations``: mine, and a new one."""
+    actor = web_actor(request)
+    form = OrganizationForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        made = actions.create_organization(
+            name=form.cleaned_data["name"],
+            owner=request.user,  # type: ignore[arg-type]  # behind @signed_in
+            by=actor,
+            at=timezone.now(),
+        )
+        request.session[ORGANIZATION_KEY] = made.pk
+        messages.success(request, f"{made.name} is ready.")
+        return redirect("organization", made.pk)
+    mine = (
+        Membership.unscoped.filter(user_id=actor.user_id)
+        .select_related("organization")
+        .order_by("organization__name", "pk")
+    )
+    context = {"memberships": mine, "form": form, "chosen": actor.organization_id}
+    return render(request, "orgs/organizations.html", context)
+
+
+@require_safe
+@signed_in
+def organization(request: HttpRequest, organization_id: str) -> HttpResponse:
+    """``/organizations/{id}``: members, and for admins invitations."""
+    actor, found = _enter(request, organization_id)
+    members = (
+        Membership.objects.visible_to(actor)
+        .filter(organization=found)
+        .select_related("user")
+        .order_by("user__email", "pk")
+    )
+    open_invitations = (
+        Invitation.objects.visible_to(actor)
+        .filter(organization=found)
+        .live(timezone.now())
+        .order_by("-created_at", "pk")
+    )
+    return render(
+        request,
+        "orgs/organization.html",
+        {
+            "organization": found,
+            "page": Paginator(members, PAGE).get_page(request.GET.get("page")),
+            "is_admin": policy.is_admin(actor),
+            "invitations": open_invitations,
+            "form": InviteForm(),
+        },
+    )
+
+
+@never_cache
+@require_POST
+@signed_in
+def invite(request: HttpRequest, organization_id: str) -> HttpResponse:
+    """Make an invitation and show its link, once."""
+    actor, found = _enter_as_admin(request, organization_id)
+    form = InviteForm(request.POST)
+    if not form.is_valid():
+        return render(
+            request, "orgs/invited.html", {"organization": found, "form": form}, status=400
+        )
+    invitation, secret = actions.invite(
+        organization=found,
+        email=form.cleaned_data["email"],
+        role=form.cleaned_data["role"],
+        by=actor,
+        at=timezone.now(),
+    )
+    link = f"{settings.ROOCLOUD_PUBLIC_URL}{reverse('invitation', args=[secret])}"
+    context = {"organization": found, "invitation": invitation, "link": link}
+    return render(request, "orgs/invited.html", context)
+
+
+@require_POST
+@signed_in
+def revoke_invitation(
+    request: HttpRequest, organization_id: str, invitation_id: str
+) -> HttpResponse:
+    actor, found = _enter_as_admin(request, organization_id)
+    invitation = get_object_or_404(
+        Invitation.objects.visible_to(actor), organization=found, pk=invitation_id
+    )
+    actions.revoke_invitation(invitation=invitation, by=actor, at=timezone.now())
+    messages.success(request, "The invitation is revoked.")
+    return redirect("organization", found.pk)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@public(reason="its secret is the credential to read it; to accept it asks for a sign-in")
+def invitation(request: HttpRequest, secret: str) -> HttpResponse:
+    """``/invitations/{secret}``: read it, sign in or up, accept it."""
+    at = timezone.now()
+    found = actions.find_invitation(secret=secret, at=at)
+    if not request.user.is_authenticated:
+        invitations.admit(request, email=found.email)
+        return render(request, "orgs/invitation.html", {"invitation": found, "path": request.path})
+    if request.method == "POST":
+        verified = EmailAddress.objects.filter(user=request.user, verified=True)
+        actions.accept_invitation(
+            secret=secret,
+            user=request.user,
+            verified={address.email.lower() for address in verified},
+            at=at,
+        )
+        request.session[ORGANIZATION_KEY] = found.organization_id
+        messages.success(request, f"Welcome to {found.organization.name}.")
+        return redirect("organization", found.organization_id)
+    return render(request, "orgs/invitation.html", {"invitation": found, "path": request.path})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def member(request: HttpRequest, organization_id: str, user_id: str) -> HttpResponse:
+    """Change a member's role, or take them out after a question; also to leave."""
+    actor, found = _enter(request, organization_id)
+    row = get_object_or_404(
+        Membership.objects.visible_to(actor).select_related("user"),
+        organization=found,
+        user_id=user_id,
+    )
+    is_self = row.user_id == actor.user_id
+    if not (is_self or policy.is_admin(actor)):
+        raise Forbidden("This page is for owners and admins of the organization")
+    form = RoleForm(request.POST or None, initial={"role": row.role})
+    if request.method == "POST" and request.POST.get("do") == "remove":
+        actions.remove_member(organization=found, user_id=row.user_id, by=actor, at=timezone.now())
+        messages.success(request, "The membership has ended.")
+        return redirect("organizations") if is_self else redirect("organization", found.pk)
+    if request.method == "POST" and form.is_valid():
+        actions.put_member(
+            organization=found,
+            user=row.user,
+            role=form.cleaned_data["role"],
+            by=actor,
+            at=timezone.now(),
+        )
+        messages.success(request, "Saved.")
+        return redirect("organization", found.pk)
+    context = {
+        "organization": found,
+        "member": row,
+        "form": form,
+        "is_self": is_self,
+        "is_admin": policy.is_admin(actor),
+    }
+    return render(request, "orgs/member.html", context)
+
+
+def _pretty(document: Any) -> str:
+    return json.dumps(document, indent=2, sort_keys=True)
+
+
+def _diff(before: Any, after: Any) -> list[tuple[str, str]]:
+    """(state, line) of what changes; state is added, removed or empty."""
+    lines = difflib.unified_diff(
+        _pretty(before).splitlines(), _pretty(after).splitlines(), lineterm="", n=2
+    )
+    states = {"+": "added", "-": "removed"}
+    return [(states.get(line[:1], ""), line) for line in list(lines)[2:]]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def organization_settings(request: HttpRequest, organization_id: str) -> HttpResponse:
+    """``/organizations/{id}/settings``: edit, look at the difference, save."""
+    actor, found = _enter_as_admin(request, organization_id)
+    current = actions.current_revision(found)
+    if current is None:
+        raise LookupError("an organization without settings")
+    initial = {"document": _pretty(current.document), "read_version": current.version}
+    form = SettingsForm(request.POST or None, initial=initial)
+    diff: list[tuple[str, str]] | None = None
+    if request.method == "POST" and form.is_valid():
+        try:
+            document = wire.loads(form.cleaned_data["document"].encode("utf-8", "surrogatepass"))
+            if request.POST.get("do") == "save":
+                actions.save_settings(
+                    organization=found,
+                    document=document,
+                    read_version=form.cleaned_data["read_version"],
+                    by=actor,
+                    note=form.cleaned_data["note"],
+                    at=timezone.now(),
+                )
+                messages.success(request, "Saved. Editors read it within the hour.")
+                return redirect("organization-settings", found.pk)
+            diff = _diff(current.document, documents.dump(documents.parse(document)))
+        except Refusal as refusal:
+            where = f"{refusal.field}: " if refusal.field else ""
+            form.add_error("document", f"{where}{refusal.message}")
+    revisions = SettingsRevision.unscoped.filter(organization=found).order_by("-version")
+    context = {
+        "organization": found,
+        "form": form,
+        "diff": diff,
+        "current": current,
+        "page": Paginator(revisions, 10).get_page(request.GET.get("page")),
+    }
+    return render(request, "orgs/settings.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def roll_back(request: HttpRequest, organization_id: str, version: int) -> HttpResponse:
+    """Look at an earlier version beside the present one, and bring it back."""
+    actor, found = _enter_as_admin(request, organization_id)
+    current = actions.current_revision(found)
+    earlier = get_object_or_404(SettingsRevision.unscoped.filter(organization=found), pk=version)
+    if current is None:
+        raise LookupError("an organization without settings")
+    if request.method == "POST":
+        actions.roll_back(
+            organization=found,
+            to_version=version,
+            read_version=current.version,
+            by=actor,
+            at=timezone.now(),
+        )
+        messages.success(request, f"Version {version} is in force again, as a new version.")
+        return redirect("organization-settings", found.pk)
+    context = {
+        "organization": found,
+        "earlier": earlier,
+        "diff": _diff(current.document, earlier.document),
+    }
+    return render(request, "orgs/roll_back.html", context)

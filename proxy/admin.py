@@ -1,0 +1,133 @@
+"""Upstreams, models, prices and completions in the admin. Keys go in and never come out."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.actors import web_actor
+from audit import actions as audit
+from proxy import actions
+from proxy.models import Alias, Completion, LanguageModel, Price, Upstream
+from roocloud.lib.admin import ReadOnlyAdmin
+from roocloud.lib.money import format_usd
+from roocloud.lib.refusals import Refusal
+
+
+class UpstreamForm(forms.ModelForm[Upstream]):
+    api_key = forms.CharField(
+        required=False,
+        strip=True,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text="Stored encrypted and never shown. Empty keeps the present key.",
+    )
+
+    class Meta:
+        model = Upstream
+        fields = ("name", "base_url", "organization", "enabled", "dropped_parameters")
+
+    def clean_base_url(self) -> str:
+        try:
+            return actions.checked_base_url(self.cleaned_data["base_url"])
+        except Refusal as refusal:
+            raise forms.ValidationError(refusal.message) from None
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        moved = "organization" in self.changed_data and self.instance.sealed_api_key
+        if not self.cleaned_data.get("api_key") and (not self.instance.sealed_api_key or moved):
+            self.add_error("api_key", "Give the key: it is sealed for this upstream and owner.")
+        return cleaned
+
+
+@admin.register(Upstream)
+class UpstreamAdmin(admin.ModelAdmin[Upstream]):
+    form = UpstreamForm
+    list_display = ("name", "base_url", "organization", "enabled", "created_at")
+    list_filter = ("enabled",)
+    list_select_related = ("organization",)
+    search_fields = ("name", "base_url")
+    ordering = ("name",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Upstream | None = None) -> bool:
+        return False  # disable it: completions name it
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Upstream,
+        form: Any,
+        change: bool,  # noqa: FBT001 - Django's signature
+    ) -> None:
+        if not change:
+            obj.created_at = timezone.now()
+        if form.cleaned_data["api_key"]:
+            obj.set_api_key(form.cleaned_data["api_key"])
+        super().save_model(request, obj, form, change)
+        audit.record(
+            action="upstream.saved",
+            actor=web_actor(request),
+            target_kind="upstream",
+            target_id=obj.pk,
+            after={"changed": sorted(form.changed_data)},
+            at=timezone.now(),
+        )
+
+
+class PriceInline(admin.TabularInline[Price, LanguageModel]):
+    model = Price
+    extra = 0
+    can_delete = False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # a price of the past stays what it was
+
+
+class AliasInline(admin.TabularInline[Alias, LanguageModel]):
+    model = Alias
+    extra = 0
+
+
+@admin.register(LanguageModel)
+class LanguageModelAdmin(admin.ModelAdmin[LanguageModel]):
+    list_display = ("model_id", "upstream", "context_window", "max_tokens", "visible", "deprecated")
+    list_filter = ("visible", "deprecated", "upstream")
+    list_select_related = ("upstream",)
+    search_fields = ("model_id", "name")
+    ordering = ("model_id",)
+    inlines = (PriceInline, AliasInline)
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: LanguageModel,
+        form: Any,
+        change: bool,  # noqa: FBT001 - Django's signature
+    ) -> None:
+        if not change:
+            obj.created_at = timezone.now()
+        super().save_model(request, obj, form, change)
+        audit.record(
+            action="model.saved",
+            actor=web_actor(request),
+            target_kind="model",
+            target_id=obj.model_id,
+            after={"changed": sorted(form.changed_data)},
+            at=timezone.now(),
+        )
+
+
+@admin.register(Completion)
+class CompletionAdmin(ReadOnlyAdmin[Completion]):
+    list_display = ("started_at", "model_id", "user_id", "status", "prompt_tokens",
+                    "completion_tokens", "cost", "is_estimated")  # fmt: skip
+    list_filter = ("status", "is_estimated", "upstream_name")
+    search_fields = ("=id", "=user_id", "=organization_id", "=task_id", "model_id")
+    date_hierarchy = "started_at"
+    ordering = ("-started_at", "id")
+
+    @admin.display(ordering="cost_nanos")
+    def cost(self, completion: Completion) -> str:
+        return format_usd(completion.cost_nanos)

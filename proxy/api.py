@@ -1,0 +1,32 @@
+"""``GET /proxy/v1/models`` (protocol/proxy.md §3)."""
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.bearer import PublicApiView, authenticate, bearer_value
+from proxy import queries
+from roocloud.lib.access import Access
+from roocloud.lib.refusals import Unauthenticated
+
+OBJECT = {"application/json": {"type": "object"}}
+
+
+class Models(PublicApiView):
+    """The list is public, because signed-out editors and the command line ask without credentials;
+    with a token it is the person's own (trap 28)."""
+
+    access = Access("public", "clients ask for the list before they sign in")
+
+    @extend_schema(responses=OBJECT)
+    def get(self, request: Request) -> Response:
+        header, at = request.headers.get("Authorization"), timezone.now()
+        actor = None
+        if bearer_value(header) is not None:
+            try:
+                actor = authenticate(header, at=at)
+            except Unauthenticated:
+                actor = None  # an old token must not empty the model picker
+        body = {"object": "list", "data": queries.models(actor, at=at)}
+        return Response(body, headers={"Cache-Control": "private, no-cache"})

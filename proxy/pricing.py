@@ -1,0 +1,56 @@
+"""What tokens cost. Nano-dollars; prices are per million tokens; no I/O."""
+
+from dataclasses import dataclass
+
+_MTOK = 10**6
+#: Above any real count, and low enough that every product fits a 64-bit column.
+MAX_TOKENS = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Nano-dollars per million tokens of each class."""
+
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+
+    @property
+    def is_free(self) -> bool:
+        return not (self.input or self.output or self.cache_read or self.cache_write)
+
+
+FREE = Rates(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens. ``prompt`` is the whole input, cached tokens included (trap 31)."""
+
+    prompt: int = 0
+    completion: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+
+NO_USAGE = Usage()
+
+
+def cost_nanos(usage: Usage, rates: Rates) -> int:
+    """Multiply, sum, divide once, round up: a fraction of a nano-dollar is the customer's."""
+    cached = usage.cache_read + usage.cache_write
+    total = (
+        max(usage.prompt - cached, 0) * rates.input
+        + usage.cache_read * rates.cache_read
+        + usage.cache_write * rates.cache_write
+        + usage.completion * rates.output
+    )
+    return -(-total // _MTOK)
+
+
+def worst_case_nanos(*, prompt_tokens: int, completion_tokens: int, rates: Rates) -> int:
+    """The most that a request may cost: its input in the dearest class of input."""
+    dearest = max(rates.input, rates.cache_read, rates.cache_write)
+    total = prompt_tokens * dearest + completion_tokens * rates.output
+    return -(-total // _MTOK)

@@ -1,0 +1,372 @@
+"""Every write to tasks, messages and shares."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.urls import reverse
+from msgspec import UNSET
+
+from accounts.actors import Actor
+from audit import actions as audit
+from orgs import queries as orgs
+from roocloud.lib import crypto, wire
+from roocloud.lib.ids import digest, new_secret
+from roocloud.lib.money import MAX_NANOS, NANOS_PER_USD
+from roocloud.lib.refusals import NotFound, Refusal
+from roocloud.lib.text import clean_label
+from tasks_sharing import policy
+from tasks_sharing.models import Message, Share, Task
+
+MAX_TASK_ID = 64
+_TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAX_TS = 2**53
+_MAX_TOKENS = 10**12
+#: A share asks an editor for a backfill at most this often, so that its second try succeeds.
+BACKFILL_PAUSE = timedelta(minutes=1)
+_BATCH = 500
+
+
+class SharingRefused(Refusal):
+    """Refused by policy: the client reads the reason from a 200 with ``success: false``."""
+
+    status = 200
+
+
+class BackfillWanted(NotFound):
+    """On this 404 the client uploads the whole conversation, and asks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One telemetry event. properties: as the client sent them, any of them missing or wrong."""
+
+    type: str
+    properties: dict[str, Any]
+
+
+def _text(properties: dict[str, Any], key: str, limit: int) -> str:
+    value = properties.get(key)
+    return clean_label(value, limit) if isinstance(value, str) else ""
+
+
+def valid_task_id(value: object) -> str:
+    """A client's task id (a UUID, as far as clients go), or an empty string for what is none."""
+    return value if isinstance(value, str) and _TASK_ID.fullmatch(value) else ""
+
+
+def task_id_of(properties: dict[str, Any]) -> str:
+    """The task that an event belongs to; empty for an event without a usable id."""
+    return valid_task_id(properties.get("taskId"))
+
+
+def is_foreign(actor: Actor, task_id: str) -> bool:
+    """Whether the id is known, and of somebody else alone.
+
+    An event that an editor re-sends may be of the person who was signed in before (trap 26): it
+    must not start a task of the present one.
+    """
+    tasks = Task.unscoped.filter(task_id=task_id)
+    return tasks.exists() and not tasks.filter(owner_id=actor.user_id).exists()
+
+
+# --- Recording --------------------------------------------------------------------------------
+
+
+def record_event(*, actor: Actor, event: Event, at: datetime) -> None:
+    """Let an event change its task, in the caller's transaction. Events come in any order, and
+    some come twice; one without a task changes nothing."""
+    task_id = task_id_of(event.properties)
+    if not task_id:
+        return
+    task = _seen(actor=actor, task_id=task_id, properties=event.properties, at=at)
+    if event.type == "Task Message":
+        _record_message(actor, task, event.properties.get("message"))
+    elif event.type == "LLM Completion":
+        _record_completion(task, event.properties)
+    elif event.type == "Task Created":
+        _record_creation(task, event.properties)
+    elif event.type == "Task Reopened":
+        Task.unscoped.filter(pk=task.pk).update(status=Task.Status.RUNNING)
+    elif event.type == "Task Completed":
+        Task.unscoped.filter(pk=task.pk).update(status=Task.Status.COMPLETED)
+
+
+def _seen(*, actor: Actor, task_id: str, properties: dict[str, Any], at: datetime) -> Task:
+    """The actor's task of that id, made on first sight by any event."""
+    task, is_new = Task.unscoped.get_or_create(
+        owner_id=actor.user_id,
+        task_id=task_id,
+        defaults={
+            "organization_id": actor.organization_id,
+            "created_at": at,
+            "last_activity_at": at,
+            **_facts(properties),
+        },
+    )
+    if not is_new:
+        news = {name: value for name, value in _facts(properties).items() if value}
+        Task.unscoped.filter(pk=task.pk).update(last_activity_at=at, **news)
+    return task
+
+
+def _facts(properties: dict[str, Any]) -> dict[str, str]:
+    return {
+        "mode": _text(properties, "mode", 100),
+        "model": _text(properties, "modelId", 200),
+        "provider": _text(properties, "apiProvider", 100),
+        "repository_url": _text(properties, "repositoryUrl", 500),
+        "repository_name": _text(properties, "repositoryName", 200),
+        "branch": _text(properties, "defaultBranch", 200),
+    }
+
+
+def _record_creation(task: Task, properties: dict[str, Any]) -> None:
+    """Parentage is reliable in this event alone: later ones describe the task on top of the stack
+    (protocol/tasks-and-telemetry.md §1.2)."""
+    parent = properties.get("parentTaskId")
+    if isinstance(parent, str) and parent != task.task_id:
+        Task.unscoped.filter(pk=task.pk).update(parent_task_id=clean_label(parent, MAX_TASK_ID))
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return 0
+    return int(min(max(value, 0), _MAX_TOKENS))
+
+
+def _cost_nanos(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return 0
+    return min(max(round(Decimal(repr(value)) * NANOS_PER_USD), 0), MAX_NANOS)
+
+
+def _record_completion(task: Task, properties: dict[str, Any]) -> None:
+    """The only event that carries costs. ``inputTokens`` is the total, cached ones included."""
+    Task.unscoped.filter(pk=task.pk).update(
+        tokens_in=F("tokens_in") + _count(properties.get("inputTokens")),
+        tokens_out=F("tokens_out") + _count(properties.get("outputTokens")),
+        cost_nanos=F("cost_nanos") + _cost_nanos(properties.get("cost")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    ts: int
+    type: str
+    kind: str
+    document: dict[str, Any]
+
+    def row(self, task: Task) -> Message:
+        return Message(
+            task=task, ts=self.ts, type=self.type, kind=self.kind, body=wire.dumps(self.document)
+        )
+
+
+def _read_message(message: Any) -> _Read | None:
+    """None for what is no message: without a numeric ``ts`` it has no place in the conversation."""
+    if not isinstance(message, dict):
+        return None
+    ts = message.get("ts")
+    if isinstance(ts, bool) or not isinstance(ts, int | float) or not 0 <= ts <= _MAX_TS:
+        return None
+    type_ = message.get("type")
+    type_ = type_ if type_ in ("ask", "say") else "say"
+    kind = message.get(type_)
+    return _Read(int(ts), type_, clean_label(kind, 64) if isinstance(kind, str) else "", message)
+
+
+def _record_message(actor: Actor, task: Task, message: Any) -> None:
+    read = _read_message(message)
+    cloud = orgs.settings_of(task.organization_id).cloud
+    if read is None or (task.organization_id and cloud.record_task_messages is not True):
+        return
+    row = read.row(task)
+    Message.unscoped.update_or_create(
+        task=task,
+        ts=read.ts,
+        type=read.type,
+        kind=read.kind,
+        defaults={"body": row.body},
+    )
+    _retitle(task, [read])
+    if read.kind == "completion_result" and not read.document.get("partial"):
+        Task.unscoped.filter(pk=task.pk).update(status=Task.Status.COMPLETED)
+
+
+def _retitle(task: Task, messages: Iterable[_Read]) -> None:
+    """The title is the earliest prompt: the first text that was said."""
+    texts = [m for m in messages if m.kind == "text" and isinstance(m.document.get("text"), str)]
+    if not texts:
+        return
+    first = min(texts, key=lambda m: m.ts)
+    if task.title_ts is None or first.ts <= task.title_ts:
+        task.title = clean_label(first.document["text"], 200)
+        task.title_ts = first.ts
+        task.save(update_fields=["title", "title_ts"])
+
+
+def expect_backfill(
+    *, actor: Actor, task_id: str, properties: dict[str, Any], at: datetime
+) -> Task:
+    """Note that a snapshot of the task was accepted and will be stored by a job."""
+    task = _seen(actor=actor, task_id=task_id, properties=properties, at=at)
+    Task.unscoped.filter(pk=task.pk).update(backfill_requested_at=at)
+    return task
+
+
+def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetime) -> int:
+    """Let a snapshot be the whole conversation; how many messages it has.
+
+    All or nothing, and the same snapshot again changes nothing (D5). An element without a place in
+    the conversation is passed over; of elements with one key the last counts. A snapshot older than
+    the stored one is ignored.
+    """
+    reads = [read for read in map(_read_message, messages) if read is not None]
+    unique = {(read.ts, read.type, read.kind): read for read in reads}
+    with transaction.atomic():
+        # The task's row is the lock: two snapshots do not mix.
+        task = Task.unscoped.select_for_update().get(pk=task_pk)
+        if task.backfilled_at is not None and task.backfilled_at > requested_at:
+            return 0
+        Message.unscoped.filter(task=task).delete()
+        Message.unscoped.bulk_create(
+            (read.row(task) for read in unique.values()), batch_size=_BATCH
+        )
+        task.title_ts = None
+        _retitle(task, unique.values())
+        task.backfilled_at = requested_at
+        task.save(update_fields=["backfilled_at"])
+    return len(unique)
+
+
+def delete_task(*, task: Task, by: Actor, at: datetime) -> None:
+    """Delete a task with its messages and links."""
+    with transaction.atomic():
+        audit.record(
+            action="task.deleted",
+            actor=by,
+            organization_id=task.organization_id,
+            target_kind="task",
+            target_id=task.pk,
+            at=at,
+        )
+        task.delete()
+
+
+# --- Sharing ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    url: str
+    is_new: bool
+
+
+def share_task(*, actor: Actor, task_id: str, visibility: str, at: datetime) -> Shared:
+    """A link to one of the actor's tasks; for one that is shared already, its link, renewed
+    (protocol/tasks-and-telemetry.md §4).
+
+    Raises SharingRefused by policy, and BackfillWanted for a task that this server does not know
+    whole: without its opening the reader would get a torn conversation.
+    """
+    task = Task.objects.visible_to(actor).filter(task_id=valid_task_id(task_id)).first()
+    if task is None:
+        _require_sharing(actor.organization_id, visibility)
+        raise BackfillWanted("Task not found")
+    cloud = _require_sharing(task.organization_id, visibility)
+    if visibility == Share.Visibility.ORGANIZATION and task.organization_id is None:
+        raise SharingRefused("This task is in your personal account: share it publicly instead.")
+    if _wants_backfill(task, at=at):
+        Task.unscoped.filter(pk=task.pk).update(share_missed_at=at)
+        raise BackfillWanted("Task not found")
+    days = cloud.task_share_expiration_days
+    expires_at = None if days is UNSET else at + timedelta(days=days)
+    with transaction.atomic():
+        # The task's row is the lock: one live link a visibility.
+        Task.unscoped.select_for_update().get(pk=task.pk)
+        share = Share.unscoped.filter(task=task, visibility=visibility, revoked_at=None).first()
+        if share is not None and (share.expires_at is None or share.expires_at > at):
+            share.expires_at = expires_at
+            share.save(update_fields=["expires_at"])
+            return Shared(url_of(share), is_new=False)
+        if share is not None:
+            Share.unscoped.filter(pk=share.pk).update(revoked_at=at)
+        share = _new_share(task, visibility, by=actor, expires_at=expires_at, at=at)
+    return Shared(url_of(share), is_new=True)
+
+
+def _require_sharing(organization_id: str | None, visibility: str) -> Any:
+    cloud = orgs.settings_of(organization_id).cloud
+    if reason := policy.refusal_to_share(visibility, cloud):
+        raise SharingRefused(reason)
+    return cloud
+
+
+def _wants_backfill(task: Task, *, at: datetime) -> bool:
+    if task.backfill_requested_at is not None:
+        return False
+    if task.share_missed_at is not None and at - task.share_missed_at < BACKFILL_PAUSE:
+        return False
+    return not _has_opening(task)
+
+
+def _has_opening(task: Task) -> bool:
+    """Whether the earliest message is the prompt: then nothing before it is missing."""
+    first = task.messages.order_by("ts", "pk").first()
+    return first is not None and first.kind == "text"
+
+
+def _new_share(
+    task: Task, visibility: str, *, by: Actor, expires_at: datetime | None, at: datetime
+) -> Share:
+    token = new_secret("s")
+    share = Share(
+        task=task,
+        visibility=visibility,
+        token_hash=digest(token),
+        made_by_id=by.user_id,
+        created_at=at,
+        expires_at=expires_at,
+    )
+    share.sealed_token = crypto.seal(token, context=share.token_context)
+    share.save(force_insert=True)
+    audit.record(
+        action="share.created",
+        actor=by,
+        organization_id=task.organization_id,
+        target_kind="share",
+        target_id=share.pk,
+        after={"visibility": visibility, "task": task.pk},
+        at=at,
+    )
+    return share
+
+
+def url_of(share: Share) -> str:
+    """The link, for its owner. Raises crypto.CannotUnseal."""
+    token = crypto.unseal(share.sealed_token, context=share.token_context).decode()
+    return f"{settings.ROOCLOUD_PUBLIC_URL}{reverse('share', args=[token])}"
+
+
+def revoke_share(*, share: Share, by: Actor, at: datetime) -> bool:
+    """Make the link worthless from now on. True for the call that did it."""
+    with transaction.atomic():
+        if not Share.unscoped.filter(pk=share.pk, revoked_at=None).update(revoked_at=at):
+            return False
+        audit.record(
+            action="share.revoked",
+            actor=by,
+            organization_id=share.task.organization_id,
+            target_kind="share",
+            target_id=share.pk,
+            at=at,
+        )
+    return True

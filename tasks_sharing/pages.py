@@ -1,0 +1,144 @@
+"""The pages of tasks: lists, the task itself, and the share page."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Page, Paginator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts import memberships
+from accounts.actors import web_actor
+from orgs import queries as orgs
+from roocloud.lib.access import public, signed_in
+from tasks_sharing import actions, policy, queries
+from tasks_sharing.conversation import items
+from tasks_sharing.models import Message, Share, Task
+
+TASKS_A_PAGE = 50
+MESSAGES_A_PAGE = 200
+
+View = Callable[..., HttpResponseBase]
+
+
+def _guarded(view: View) -> View:
+    """The headers of every page that shows a conversation, whatever its status (J4)."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            response = view(request, *args, **kwargs)
+        except Http404:
+            # Made here, so that it carries the headers and is the same page for every reason.
+            missing = {"status": 404, "title": "Not found"}
+            response = render(request, "errors/error.html", missing, status=404)
+        response.headers["X-Robots-Tag"] = "noindex, nofollow, noarchive"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["X-Frame-Options"] = "DENY"
+        return response
+
+    return wrapped
+
+
+def _conversation(request: HttpRequest, task: Task) -> dict[str, Any]:
+    rows = Message.unscoped.filter(task=task).order_by("ts", "pk")
+    page: Page[Message] = Paginator(rows, MESSAGES_A_PAGE).get_page(request.GET.get("page"))
+    return {
+        "task": task,
+        "page": page,
+        "items": items(page.object_list, opens=page.number == 1),
+        "span": queries.span(task),
+    }
+
+
+@_guarded
+@require_safe
+@signed_in
+def task(request: HttpRequest, task_id: str) -> HttpResponse:
+    """``/task/{id}``, by the client's own id: the owner's page, and by policy a colleague's."""
+    actor = web_actor(request)
+    found = queries.find_task(task_id=task_id, viewer_id=actor.user_id)
+    if found is None:
+        raise Http404
+    is_mine = found.owner_id == actor.user_id
+    shares = (
+        Share.objects.visible_to(actor).filter(task=found).live(timezone.now()).order_by("pk")
+        if is_mine
+        else []
+    )
+    links = [(share, actions.url_of(share)) for share in shares]
+    context = _conversation(request, found)
+    return render(
+        request, "tasks_sharing/task.html", {**context, "links": links, "is_mine": is_mine}
+    )
+
+
+@_guarded
+@require_safe
+@public(reason="a share link is for people without an account; who may see is decided inside")
+def share(request: HttpRequest, token: str) -> HttpResponse:
+    """``/share/{token}``. Unknown, revoked, expired and forbidden look the same (J3); a link for an
+    organization sends a signed-out visitor through the sign-in page, like every unknown link."""
+    found = queries.find_share(token)
+    viewer_id = request.user.pk if request.user.is_authenticated else None
+    role = None
+    if found is not None and viewer_id is not None and found.task.organization_id is not None:
+        role = memberships.role_of(user_id=viewer_id, organization_id=found.task.organization_id)
+    if found is None or not policy.may_follow(
+        found,
+        viewer_role=role,
+        cloud=orgs.settings_of(found.task.organization_id).cloud,
+        at=timezone.now(),
+    ):
+        if viewer_id is None:
+            return render(request, "tasks_sharing/share_closed.html", status=404)
+        raise Http404
+    context = _conversation(request, found.task)
+    return render(request, "tasks_sharing/share.html", {**context, "share": found})
+
+
+@require_safe
+@signed_in
+def tasks(request: HttpRequest) -> HttpResponse:
+    """``/tasks``: mine, or by policy those of the organization."""
+    actor = web_actor(request)
+    wants_team = request.GET.get("of") == "team" and actor.organization_id is not None
+    rows = queries.team_tasks(actor) if wants_team else queries.my_tasks(actor)
+    text = request.GET.get("q", "").strip()[:200]
+    if text:
+        rows = rows.filter(title__icontains=text.replace("\x00", ""))
+    page = Paginator(rows, TASKS_A_PAGE).get_page(request.GET.get("page"))
+    context = {"page": page, "wants_team": wants_team, "actor": actor, "text": text}
+    return render(request, "tasks_sharing/tasks.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def delete_task(request: HttpRequest, task_id: str) -> HttpResponse:
+    """Ask, then delete one of my tasks."""
+    actor = web_actor(request)
+    found = get_object_or_404(Task.objects.visible_to(actor), task_id=task_id)
+    if request.method == "POST":
+        actions.delete_task(task=found, by=actor, at=timezone.now())
+        messages.success(request, "The task and its links are deleted.")
+        return redirect("tasks")
+    return render(request, "tasks_sharing/delete_task.html", {"task": found})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def revoke_share(request: HttpRequest, share_id: str) -> HttpResponse:
+    """Ask, then make a link of mine worthless."""
+    actor = web_actor(request)
+    found = get_object_or_404(Share.objects.visible_to(actor).select_related("task"), pk=share_id)
+    if request.method == "POST":
+        actions.revoke_share(share=found, by=actor, at=timezone.now())
+        messages.success(request, "The link does not work any more.")
+        return redirect("task", found.task.task_id)
+    return render(request, "tasks_sharing/revoke_share.html", {"share": found})

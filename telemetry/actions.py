@@ -1,0 +1,204 @@
+"""Taking in events and whole conversations."""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.files.base import File
+from django.db import transaction
+from django.db.models import F
+
+from accounts.actors import Actor
+from roocloud.lib import wire
+from roocloud.lib.ids import digest, new_id
+from roocloud.lib.refusals import InvalidInput, Refusal
+from roocloud.lib.text import clean_label
+from tasks_sharing import actions as tasks
+from tasks_sharing.actions import Event as TaskEvent
+from telemetry.models import Backfill, Event
+
+logger = logging.getLogger(__name__)
+
+MAX_EVENTS = 1000
+#: A client re-sends what timed out within this time; two equal events further apart are two.
+REPEAT_WINDOW = timedelta(days=1)
+MAX_ATTEMPTS = 5
+RETRY_AFTER = timedelta(minutes=2)
+
+
+def read_event(value: Any, *, field: str = "") -> TaskEvent:
+    """An event in the client's form ``{type, properties}`` or the guide's ``{name, properties}``;
+    ``type`` wins. Raises InvalidInput naming the field."""
+    prefix = f"{field}." if field else ""
+    if not isinstance(value, dict):
+        raise InvalidInput("must be an event object", field=field or None)
+    name = value.get("type", value.get("name"))
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidInput("must name the event", field=f"{prefix}type")
+    properties = value.get("properties", {})
+    if not isinstance(properties, dict):
+        raise InvalidInput("must be an object", field=f"{prefix}properties")
+    return TaskEvent(type=clean_label(name, 100), properties=properties)
+
+
+def read_events(body: bytes) -> list[TaskEvent]:
+    """One event, or a list of them, bare or as ``{"events": […]}``. Raises InvalidInput."""
+    return events_of(wire.loads(body))
+
+
+def events_of(value: Any) -> list[TaskEvent]:
+    if isinstance(value, dict) and isinstance(value.get("events"), list):
+        value = value["events"]
+    if not isinstance(value, list):
+        return [read_event(value)]
+    if len(value) > MAX_EVENTS:
+        raise InvalidInput(f"holds more than {MAX_EVENTS} events", field="events")
+    return [read_event(item, field=f"events[{index}]") for index, item in enumerate(value)]
+
+
+def record_events(*, actor: Actor, events: list[TaskEvent], is_retry: bool, at: datetime) -> int:
+    """Store events and let their tasks follow, all in one transaction (D4); how many counted.
+
+    is_retry: the request carries ``X-Retry-Queue``. Then what is stored already counts once, and a
+    task of somebody else is left alone (trap 26).
+    """
+    counted = 0
+    with transaction.atomic():
+        for event in events:
+            counted += _record(actor, event, is_retry=is_retry, at=at)
+    return counted
+
+
+def _record(actor: Actor, event: TaskEvent, *, is_retry: bool, at: datetime) -> bool:
+    task_id = tasks.task_id_of(event.properties)
+    fingerprint = digest(f"{event.type}\n{wire.dumps(event.properties)}")
+    if is_retry:
+        if task_id and tasks.is_foreign(actor, task_id):
+            return False
+        if Event.unscoped.filter(
+            user_id=actor.user_id, digest=fingerprint, received_at__gt=at - REPEAT_WINDOW
+        ).exists():
+            return False
+    kept = {key: value for key, value in event.properties.items() if key != "message"}
+    Event.unscoped.create(
+        user_id=actor.user_id,
+        organization_id=actor.organization_id or "",
+        type=event.type,
+        task_id=task_id,
+        properties=wire.dumps(kept),
+        digest=fingerprint,
+        received_at=at,
+    )
+    tasks.record_event(actor=actor, event=event, at=at)
+    return True
+
+
+# --- Backfill ---------------------------------------------------------------------------------
+
+
+def read_messages(body: bytes, *, field: str) -> list[Any]:
+    """The messages of a snapshot. Raises InvalidInput naming ``field``."""
+    try:
+        messages = wire.loads(body)
+    except InvalidInput as refusal:
+        raise InvalidInput(refusal.message, field=field) from None
+    if not isinstance(messages, list):
+        raise InvalidInput("must be a list of messages", field=field)
+    return messages
+
+
+def accept_backfill(
+    *,
+    actor: Actor,
+    task_id: object,
+    properties: dict[str, Any],
+    body: File[bytes],
+    at: datetime,
+) -> Backfill:
+    """Keep an uploaded conversation and queue the job that stores it (D5).
+
+    body: JSON, checked by read_messages already. When this returns, the upload is durable and its
+    task known, so the share that follows finds it. Raises InvalidInput (``taskId``).
+    """
+    from telemetry.tasks import store_backfill
+
+    known = tasks.valid_task_id(task_id)
+    if not known:
+        raise InvalidInput("must be a task id", field="taskId")
+    job = Backfill(
+        user_id=actor.user_id,
+        organization_id=actor.organization_id or "",
+        received_at=at,
+        tried_at=at,
+    )
+    job.body.save(f"{new_id('body')}.json", body, save=False)
+    try:
+        with transaction.atomic():
+            task = tasks.expect_backfill(actor=actor, task_id=known, properties=properties, at=at)
+            job.task_pk = task.pk
+            job.save(force_insert=True)
+            store_backfill.delay_on_commit(job_id=job.pk)
+    except Exception:
+        job.body.delete(save=False)
+        raise
+    return job
+
+
+def run_backfill(*, job_id: str, at: datetime) -> None:
+    """Store a queued conversation. Run twice or at once, it stores it once; a failure leaves the
+    job queued for the sweep, until its attempts are used up."""
+    job = Backfill.unscoped.filter(pk=job_id, state=Backfill.State.QUEUED).first()
+    if job is None:
+        return
+    Backfill.unscoped.filter(pk=job_id).update(attempts=F("attempts") + 1, tried_at=at)
+    try:
+        with job.body.open("rb") as file:
+            messages = read_messages(file.read(), field="file")
+        count = tasks.replace_messages(
+            task_pk=job.task_pk, messages=messages, requested_at=job.received_at
+        )
+    except (Refusal, OSError, LookupError) as fault:
+        _fail(job, fault)
+        return
+    Backfill.unscoped.filter(pk=job_id).update(
+        state=Backfill.State.DONE, message_count=count, error=""
+    )
+
+
+def _fail(job: Backfill, fault: Exception) -> None:
+    gives_up = job.attempts + 1 >= MAX_ATTEMPTS
+    logger.warning("A backfill failed", extra={"job": job.pk, "gives_up": gives_up})
+    Backfill.unscoped.filter(pk=job.pk).update(
+        state=Backfill.State.FAILED if gives_up else Backfill.State.QUEUED,
+        error=clean_label(type(fault).__name__, 300),
+    )
+
+
+def replay(*, job: Backfill, at: datetime) -> None:
+    """Queue a job again, whatever became of it."""
+    from telemetry.tasks import store_backfill
+
+    with transaction.atomic():
+        Backfill.unscoped.filter(pk=job.pk).update(
+            state=Backfill.State.QUEUED, attempts=0, error="", tried_at=at
+        )
+        store_backfill.delay_on_commit(job_id=job.pk)
+
+
+def due_backfills(*, at: datetime, limit: int = 100) -> list[str]:
+    """Ids of jobs that nobody has worked on for a while."""
+    due = Backfill.unscoped.due(at - RETRY_AFTER).order_by("tried_at", "pk")
+    return list(due.values_list("pk", flat=True)[:limit])
+
+
+def purge_backfills(*, at: datetime, limit: int = 1000) -> int:
+    """Delete uploads that are older than ROOCLOUD_BACKFILL_KEEP; how many."""
+    old = Backfill.unscoped.filter(received_at__lt=at - settings.ROOCLOUD_BACKFILL_KEEP).exclude(
+        state=Backfill.State.QUEUED
+    )
+    jobs = list(old.order_by("received_at", "pk")[:limit])
+    for job in jobs:
+        job.body.delete(save=False)
+    Backfill.unscoped.filter(pk__in=[job.pk for job in jobs]).delete()
+    return len(jobs)
