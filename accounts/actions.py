@@ -91,6 +91,38 @@ def make_user(
     return user
 
 
+def set_password(*, user: User, password: str, at: datetime) -> None:
+    """A new password by the operator; nothing happens if it is the present one.
+
+    Raises InvalidInput (``password``).
+    """
+    if user.check_password(password):
+        return
+    check_password(password, user)
+    user.set_password(password)
+    with transaction.atomic():
+        user.save(update_fields=["password"])
+        audit.record(
+            action="user.password_set",
+            actor=None,
+            target_kind="user",
+            target_id=user.pk,
+            at=at,
+        )
+
+
+def deactivate(*, user_id: str, at: datetime) -> None:
+    """Close an account: nobody signs in to it, and every sign-in of it ends."""
+    with transaction.atomic():
+        if not User.objects.filter(pk=user_id, is_active=True).update(is_active=False):
+            return
+        ClientSession.unscoped.filter(user_id=user_id, ended_at=None).update(ended_at=at)
+        audit.record(
+            action="user.deactivated", actor=None, target_kind="user", target_id=user_id, at=at
+        )
+    rights_cache.clear()
+
+
 def check_password(password: str, user: User) -> None:
     """Raises InvalidInput that says what is wrong with a new password."""
     try:

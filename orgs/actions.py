@@ -63,6 +63,11 @@ def create_organization(*, name: str, owner: "User", by: Actor, at: datetime) ->
     return organization
 
 
+def find_organization(name: str) -> Organization | None:
+    """By exact name, the oldest first; for the operator's commands."""
+    return Organization.unscoped.filter(name=name).order_by("created_at", "pk").first()
+
+
 def _free_slug(name: str) -> str:
     base = slugify(name)[:40] or "team"
     taken = Organization.unscoped.filter(slug=base).exists()

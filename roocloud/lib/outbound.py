@@ -92,6 +92,13 @@ def session() -> aiohttp.ClientSession:
     return existing
 
 
+def visitor() -> aiohttp.ClientSession:
+    """A browser-like session with cookies, for calls to this deployment's own public address, which
+    the operator named: no address check, redirects by the caller's choice. The caller closes it."""
+    timeout = aiohttp.ClientTimeout(total=60, sock_connect=10)
+    return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), timeout=timeout)
+
+
 async def close() -> None:
     """End the running loop's session, for shutdown."""
     existing = _sessions.pop(asyncio.get_running_loop(), None)
