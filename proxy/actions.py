@@ -209,6 +209,10 @@ class Admitted:
     prompt_tokens: int  # an estimate, for an upstream that reports no usage
     held_nanos: int
 
+    def cost_nanos(self, usage: Usage) -> int:
+        """What usage costs this call: never more than was held for it."""
+        return min(cost_nanos(usage, self.rates), self.held_nanos)
+
 
 def admit(*, actor: Actor, call: Call, task_id: str, at: datetime) -> Admitted:
     """Decide whether a call may run, and set aside what it may cost, before any upstream byte (C3).
@@ -292,7 +296,7 @@ def settle(
     at: datetime,
 ) -> int:
     """Write down what a call used and charge it, once. Returns the cost in nano-dollars."""
-    cost = min(cost_nanos(usage, admitted.rates), admitted.held_nanos)
+    cost = admitted.cost_nanos(usage)
     with transaction.atomic():
         won = credit.settle_hold(hold_id=admitted.hold_id, cost_nanos=cost, at=at)
         if won:

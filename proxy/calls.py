@@ -7,6 +7,8 @@ from roocloud.lib import wire
 from roocloud.lib.refusals import InvalidInput
 
 MAX_CHOICES = 8
+#: What chat templates and tool instructions of a provider may add to an input.
+TEMPLATE_TOKENS = 1024
 _MAX_OUTPUT = 10**7
 #: Never forwarded: they would choose a route, a key or a host (K2).
 ROUTING_PARAMETERS = frozenset(
@@ -27,9 +29,9 @@ class Call:
     size: int
 
     def prompt_tokens_bound(self, context_window: int) -> int:
-        """Tokens that the input cannot exceed: no tokenizer makes more tokens than bytes, and no
-        model takes more than its window."""
-        return min(self.size, context_window)
+        """Tokens that the input cannot exceed: no tokenizer makes more tokens than bytes, templates
+        and a provider's own instructions add some, and no model takes more than its window."""
+        return min(self.size + TEMPLATE_TOKENS, context_window)
 
     def prompt_tokens_estimate(self, context_window: int) -> int:
         """Tokens that the input probably is, for an upstream that does not say: four bytes each."""

@@ -181,7 +181,7 @@ async def _whole(admitted: Admitted, outcome: Outcome, send: Send) -> None:
         if len(body) > _MAX_ANSWER:
             raise UpstreamRefused(502, "upstream_failed", "The upstream's answer is too large")
     body, outcome.usage, outcome.is_estimated = meter_answer(
-        body, admitted.rates, prompt_tokens=admitted.prompt_tokens
+        body, admitted.cost_nanos, prompt_tokens=admitted.prompt_tokens
     )
     outcome.status = Completion.Status.DONE
     await _send_json(send, 200, body)
@@ -194,7 +194,7 @@ class _Stream:
         self._admitted = admitted
         self._outcome = outcome
         self._send = send
-        self._meter = StreamMeter(admitted.rates)
+        self._meter = StreamMeter(admitted.cost_nanos)
         self.started = False
 
     async def run(self) -> None:

@@ -5,11 +5,16 @@ reports usage is opened, to add ``usage.cost``; one without ``choices`` gets an 
 because the client's parser fails without it (trap 30).
 """
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from proxy.pricing import MAX_TOKENS, Rates, Usage, cost_nanos
+from proxy.pricing import MAX_TOKENS, Usage
 from roocloud.lib.money import nanos_to_usd
+
+#: What usage costs, in nano-dollars.
+Price = Callable[[Usage], int]
 
 #: A line longer than this passes unread: it is no usage chunk.
 _MAX_LINE = 32 * 2**20
@@ -95,10 +100,10 @@ def _estimate(prompt_tokens: int, text_bytes: int) -> Usage:
     return Usage(prompt=prompt_tokens, completion=-(-text_bytes // _BYTES_PER_TOKEN))
 
 
-def _with_cost(body: bytes, raw_usage: bytes, usage: Usage, rates: Rates) -> bytes:
+def _with_cost(body: bytes, raw_usage: bytes, cost_nanos: int) -> bytes:
     """``body`` with ``cost`` (USD) in its usage object and every other byte as it was."""
     reported = msgspec.json.decode(raw_usage)
-    reported["cost"] = nanos_to_usd(cost_nanos(usage, rates))
+    reported["cost"] = nanos_to_usd(cost_nanos)
     start = body.rfind(raw_usage)
     return body[:start] + msgspec.json.encode(reported) + body[start + len(raw_usage) :]
 
@@ -106,8 +111,8 @@ def _with_cost(body: bytes, raw_usage: bytes, usage: Usage, rates: Rates) -> byt
 class StreamMeter:
     """``feed`` it what the upstream sends, forward what it gives back, then ask for the usage."""
 
-    def __init__(self, rates: Rates) -> None:
-        self._rates = rates
+    def __init__(self, price: Price) -> None:
+        self._price = price
         self._partial = b""
         self._text_bytes = 0
         self._reported: Usage | None = None
@@ -158,7 +163,7 @@ class StreamMeter:
             self.failed = True
         if chunk.usage is not UNSET and (usage := read_usage(bytes(chunk.usage))):
             self._reported = usage
-            line = _with_cost(line, bytes(chunk.usage), usage, self._rates)
+            line = _with_cost(line, bytes(chunk.usage), self._price(usage))
         if chunk.choices is UNSET and chunk.error is UNSET:
             opening = line.index(b"{") + 1
             separator = b"" if line[opening:].lstrip().startswith(b"}") else b","
@@ -166,14 +171,14 @@ class StreamMeter:
         return line
 
 
-def meter_answer(body: bytes, rates: Rates, *, prompt_tokens: int) -> tuple[bytes, Usage, bool]:
+def meter_answer(body: bytes, price: Price, *, prompt_tokens: int) -> tuple[bytes, Usage, bool]:
     """A whole answer with its cost added, what to charge, and whether that is an estimate."""
     try:
         answer = _answer.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return body, Usage(), False
     if answer.usage is not UNSET and (usage := read_usage(bytes(answer.usage))):
-        return _with_cost(body, bytes(answer.usage), usage, rates), usage, False
+        return _with_cost(body, bytes(answer.usage), price(usage)), usage, False
     size = sum(choice.message.size() for choice in answer.choices or () if choice.message)
     if not size:
         return body, Usage(), False

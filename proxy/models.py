@@ -27,7 +27,7 @@ class Upstream(models.Model):
 
     id = models.CharField(primary_key=True, max_length=40, default=_upstream_id, editable=False)
     name = models.SlugField(unique=True, max_length=60)
-    base_url = models.URLField(max_length=300)  # without a trailing slash: "https://host/v1"
+    base_url = models.CharField(max_length=300)  # without a trailing slash: "https://host/v1"
     sealed_api_key = models.TextField(editable=False)  # see set_api_key
     organization = models.ForeignKey(
         "orgs.Organization",

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 
 class RooCloudConfig(AppConfig):
@@ -6,3 +7,7 @@ class RooCloudConfig(AppConfig):
 
     def ready(self) -> None:
         from roocloud import checks  # noqa: F401 - registers itself
+
+
+class RooCloudAdminConfig(AdminConfig):
+    default_site = "roocloud.admin_site.RooCloudAdminSite"

@@ -6,6 +6,7 @@ raises StepFailed with what was seen, and leaves what later steps need on the in
 
 import asyncio
 import html
+import io
 import itertools
 import json
 import re
@@ -302,7 +303,10 @@ class Editor:
         form.add_field("taskId", task_id)
         form.add_field("properties", json.dumps(self._properties(task_id)))
         form.add_field(
-            "file", json.dumps(messages), filename="task.json", content_type="application/json"
+            "file",
+            io.BytesIO(json.dumps(messages).encode()),
+            filename="task.json",
+            content_type="application/json",
         )
         await self._ask("POST", "/api/events/backfill", data=form, headers=self._bearer())
         answer = await self.share(task_id)

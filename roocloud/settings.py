@@ -73,8 +73,8 @@ ROOCLOUD_TICKET_LIFETIME = env.timedelta("ROOCLOUD_TICKET_LIFETIME_S", timedelta
 # --- Applications -----------------------------------------------------------------------------
 INSTALLED_APPS = [
     "daphne",
-    "roocloud",
-    "roocloud.admin_site.RooCloudAdminConfig",
+    "roocloud.apps.RooCloudConfig",
+    "roocloud.apps.RooCloudAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

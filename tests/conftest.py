@@ -5,13 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 from django.core.cache import cache
+from django.db.backends.sqlite3.operations import DatabaseOperations as SqliteOperations
 
 from accounts import tokens
 from accounts.bearer import rights_cache
 from accounts.models import User
 from orgs.models import Organization
+from roocloud.lib.append_only import statements
 from tests import factories
 from tests.live import serving
+
+APPEND_ONLY = {"audit_entry", "credits_entry"}
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +24,23 @@ def _fresh_caches():
     rights_cache.clear()
     tokens.keys.forget()
     cache.clear()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flushable_ledgers():
+    """Tests that commit are cleaned up by DELETE on SQLite, which append-only tables refuse; their
+    guards are lifted for the flush alone and put back with it."""
+    original = SqliteOperations.sql_flush
+
+    def sql_flush(self, style, tables, **options):
+        guarded = [table for table in tables if table in APPEND_ONLY]
+        lift = [f"DROP TRIGGER {table}_no_delete" for table in guarded]
+        restore = [statements("sqlite", table)[1] for table in guarded]
+        return [*lift, *original(self, style, tables, **options), *restore]
+
+    SqliteOperations.sql_flush = sql_flush
+    yield
+    SqliteOperations.sql_flush = original
 
 
 @pytest.fixture

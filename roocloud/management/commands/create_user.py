@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import actions as accounts
+from accounts import memberships
 from accounts.actors import shell_actor
 from credits import actions as credit
 from orgs import actions as orgs
@@ -59,12 +60,12 @@ class Command(BaseCommand):
         organization = None
         if options["org"]:
             organization = orgs.find_organization(options["org"])
-            is_new = organization is None
             if organization is None:
                 organization = orgs.create_organization(
                     name=options["org"], owner=user, by=shell_actor(user), at=at
                 )
-            if options["role"] or not is_new:
+            held = memberships.role_of(user_id=user.pk, organization_id=organization.pk)
+            if options["role"] or held is None:
                 role = options["role"] or "member"
                 orgs.put_member(organization=organization, user=user, role=role, by=None, at=at)
         if options["credit"]:

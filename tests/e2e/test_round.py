@@ -1,0 +1,105 @@
+"""The whole round, as a client plays it, against servers in processes of their own."""
+
+import pytest
+from django.db import connection
+
+from roocloud.editor import Editor
+
+PASSWORD = "correct horse battery"
+#: 600 fresh and 400 cached input tokens and 50 of output, at $3, $0.30 and $15 a million.
+COST = (600 * 3 + 400 * 0.3 + 50 * 15) / 1e6
+
+
+def people(deployment) -> None:
+    deployment.manage(
+        "create_user", "alice@acme.example", "--password", PASSWORD, "--first-name", "Alice",
+        "--org", "Acme", "--credit", "5",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def deployment(deploy, upstream, upstream_key):
+    """Two processes on PostgreSQL and Redis, one on SQLite; a priced model on a fake upstream."""
+    made = deploy(processes=2 if connection.vendor == "postgresql" else 1)
+    people(made)
+    made.manage("create_upstream", "fake", "--base-url", upstream.url, "--api-key", upstream_key)
+    made.manage(
+        "create_model", "acme/coder", "--upstream", "fake", "--upstream-model", "plain",
+        "--input-price", "3", "--output-price", "15", "--cached-input-price", "0.3",
+    )  # fmt: skip
+    return made
+
+
+async def test_a_client_plays_the_whole_round(deployment):
+    async with Editor(deployment.urls) as editor:
+        await editor.sign_in("alice@acme.example", PASSWORD, organization_id="")
+        await editor.refresh()
+        person = await editor.who_am_i()
+        assert person["email_addresses"][0]["email_address"] == "alice@acme.example"
+
+        both = await editor.read_settings()
+        version = await editor.write_settings(
+            {"taskSyncEnabled": False}, version=both["user"]["version"]
+        )
+        assert version > both["user"]["version"]
+        assert await editor.list_models() == ["acme/coder"]
+        await editor.sign_out()
+
+
+async def test_a_completion_lowers_the_balance_by_exactly_its_cost(deployment):
+    token = deployment.manage("create_job_token", "alice@acme.example", "--org", "Acme")
+    async with Editor(deployment.urls) as editor:
+        editor.jwt = token
+        before = await editor.balance()
+
+        text = await editor.complete("acme/coder")
+
+        assert text == "Hello from the fake upstream."
+        assert editor.cost_usd == pytest.approx(COST, abs=1e-12)
+        assert await editor.expect_balance(before - COST) == pytest.approx(before - COST, abs=1e-12)
+
+
+async def test_tasks_are_recorded_and_shared(deployment):
+    token = deployment.manage("create_job_token", "alice@acme.example", "--org", "Acme")
+    async with Editor(deployment.urls) as editor:
+        editor.jwt = token
+        await editor.record_task()
+
+        known = await editor.share_known()
+        again = await editor.share(editor.task_id)
+        unknown = await editor.share_unknown(body_bytes=3_000_000)
+
+        assert again == {**again, "shareUrl": known, "isNewShare": False}
+        assert unknown != known
+
+
+def test_the_commands_may_be_run_again(deployment):
+    people(deployment)
+    people(deployment)
+
+    assert deployment.manage("check_ledger") == "Every balance is the sum of its entries."
+
+
+def test_the_doctor_finds_a_healthy_server_healthy(deployment):
+    seen = deployment.manage("doctor")
+
+    assert "The whole round works." in seen
+    assert "✗" not in seen
+
+
+def test_without_an_upstream_the_demo_answers_and_says_what_it_is(deploy):
+    made = deploy()
+
+    seen = made.manage("doctor")
+
+    assert "demo/coder" in seen
+    assert "The whole round works." in seen
+
+
+def test_a_first_administrator_is_made_once(deploy):
+    made = deploy(env={"ROOCLOUD_ADMIN_EMAIL": "root@example.com"})
+
+    made.manage("check")
+    log = next(made.folder.glob("server-*.log")).read_text()
+    assert "Password (shown this once): " in log
+    assert log.count("First administrator: root@example.com") == 1

@@ -1,0 +1,130 @@
+"""An OpenAI-compatible server on loopback, which does what the model's name says."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import web
+
+KEY = "sk-upstream-secret"
+WORDS = ["Hello", " from", " the", " fake", " upstream", "."]
+USAGE = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 50,
+    "total_tokens": 1050,
+    "prompt_tokens_details": {"cached_tokens": 400},
+}
+
+
+class FakeUpstream:
+    """requests: what it was asked, in order. produced: chunks that it wrote, per model."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.produced = 0
+        self.cut = threading.Event()  # the other side hung up on a stream
+        self.url = ""
+
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append({"headers": dict(request.headers), "body": body})
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return self._error(401, f"Incorrect API key provided: {KEY}")
+        model = body["model"]
+        if model.startswith("status-"):
+            status = int(model.split("-")[1])
+            text = "This model's maximum context length is 10 tokens" if status == 400 else "No."
+            headers = {"Retry-After": "7"} if status == 429 else None
+            return self._error(status, text, headers)
+        if body.get("stream"):
+            return await self._stream(request, model)
+        message = {"role": "assistant", "content": "".join(WORDS)}
+        answer = {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 1,
+            "model": model,
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        }
+        if "silent" not in model:
+            answer["usage"] = USAGE
+        return web.json_response(answer)
+
+    def _error(
+        self, status: int, message: str, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        return web.json_response({"error": {"message": message}}, status=status, headers=headers)
+
+    async def _stream(self, request: web.Request, model: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        try:
+            async for event in self._events(model):
+                await response.write(event)
+        except (ConnectionResetError, asyncio.CancelledError):
+            self.cut.set()
+            raise
+        return response
+
+    async def _events(self, model: str) -> AsyncIterator[bytes]:
+        def event(**fields: Any) -> bytes:
+            chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": model}
+            return b"data: " + json.dumps({**chunk, **fields}).encode() + b"\n\n"
+
+        for word in WORDS:
+            self.produced += 1
+            yield event(choices=[{"index": 0, "delta": {"content": word}, "finish_reason": None}])
+            if "endless" in model or "slow" in model:
+                await asyncio.sleep(0.05)
+            if "breaks" in model:
+                raise ConnectionResetError
+        while "endless" in model:
+            self.produced += 1
+            yield event(choices=[{"index": 0, "delta": {"content": " on"}, "finish_reason": None}])
+            await asyncio.sleep(0.02)
+        if "fails" in model:
+            yield event(error={"message": "overloaded", "code": 529})
+        yield event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
+        if "bare" in model:
+            yield event(usage=USAGE)
+        elif "silent" not in model:
+            yield event(choices=[], usage=USAGE)
+        yield b"data: [DONE]\n\n"
+
+    async def models(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "plain", "object": "model"}]})
+
+
+@contextmanager
+def fake_upstream() -> Iterator[FakeUpstream]:
+    """A running fake; its ``url`` is a base URL such as ``http://127.0.0.1:5000/v1``."""
+    fake = FakeUpstream()
+    app = web.Application(client_max_size=2**28)
+    app.add_routes(
+        [
+            web.post("/v1/chat/completions", fake.completions),
+            web.get("/v1/models", fake.models),
+        ]
+    )
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(app, handler_cancellation=True)
+
+    async def start() -> None:
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+
+    loop.run_until_complete(start())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield fake
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
