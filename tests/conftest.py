@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.core.cache import cache
-from django.db.backends.sqlite3.operations import DatabaseOperations as SqliteOperations
+from django.db.backends.sqlite3.base import DatabaseWrapper as Sqlite
 
 from accounts import tokens
 from accounts.bearer import rights_cache
@@ -30,7 +30,7 @@ def _fresh_caches():
 def _flushable_ledgers():
     """Tests that commit are cleaned up by DELETE on SQLite, which append-only tables refuse; their
     guards are lifted for the flush alone and put back with it."""
-    original = SqliteOperations.sql_flush
+    original = Sqlite.ops_class.sql_flush
 
     def sql_flush(self, style, tables, **options):
         guarded = [table for table in tables if table in APPEND_ONLY]
@@ -38,9 +38,9 @@ def _flushable_ledgers():
         restore = [statements("sqlite", table)[1] for table in guarded]
         return [*lift, *original(self, style, tables, **options), *restore]
 
-    SqliteOperations.sql_flush = sql_flush
+    Sqlite.ops_class.sql_flush = sql_flush
     yield
-    SqliteOperations.sql_flush = original
+    Sqlite.ops_class.sql_flush = original
 
 
 @pytest.fixture

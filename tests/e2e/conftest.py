@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from django.conf import settings
 from django.db import connection
 
@@ -19,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Deployment:
-    """urls: one per process. folder: with the servers' logs. manage: runs a command of manage.py and gives its output."""
+    """urls: one per process. folder: with the servers' logs. manage: runs a command of manage.py
+    and gives its output."""
 
     def __init__(self, urls: list[str], env: dict[str, str], folder: Path) -> None:
         self.urls = urls
@@ -92,7 +94,7 @@ def deploy(tmp_path_factory) -> Iterator[Callable[..., Deployment]]:
             base["DATABASE_URL"] = (
                 f"postgres://{given['USER']}:{given['PASSWORD']}@{given['HOST']}:{given['PORT']}/{name}"
             )
-            base["REDIS_URL"] = settings.REDIS_URL
+            base["REDIS_URL"] = _empty_redis(1 + len(created))
         for port, url in zip(ports, urls, strict=True):
             with (folder / f"server-{port}.log").open("wb") as log:
                 process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
@@ -113,6 +115,14 @@ def deploy(tmp_path_factory) -> Iterator[Callable[..., Deployment]]:
         assert process.wait(timeout=20) in (0, -15)
     for name in created:
         _admin(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _empty_redis(number: int) -> str:
+    """A Redis database of its own: two deployments on one would take each other's jobs."""
+    url = f"{settings.REDIS_URL.rpartition('/')[0]}/{number}"
+    with redis.Redis.from_url(url) as own:
+        own.flushdb()
+    return url
 
 
 def _admin(statement: str) -> None:
