@@ -8,9 +8,7 @@ from rest_framework.response import Response
 from accounts import user_settings
 from accounts.bearer import BearerView
 from roocloud.lib import wire
-from roocloud.lib.openapi import json_body
-
-OBJECT = {"application/json": {"type": "object"}}
+from roocloud.lib.openapi import OBJECT, json_body
 
 
 class UserSettingsView(BearerView):

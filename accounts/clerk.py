@@ -16,10 +16,8 @@ from accounts.models import User
 from roocloud.lib import wire
 from roocloud.lib.access import Access
 from roocloud.lib.ids import new_id
-from roocloud.lib.openapi import json_body
+from roocloud.lib.openapi import OBJECT, json_answer
 from roocloud.lib.refusals import InvalidInput, NotFound
-
-OBJECT = {"application/json": {"type": "object"}}
 
 
 def _form_body(*fields: str) -> dict[str, Any]:
@@ -113,7 +111,7 @@ class SessionTokens(ClientTokenView):
     """``POST /v1/client/sessions/{id}/tokens``, called by every editor window each 50 s."""
 
     @extend_schema(
-        request=_form_body("_is_native", "organization_id"), responses=json_body(dict[str, str])
+        request=_form_body("_is_native", "organization_id"), responses=json_answer(dict[str, str])
     )
     def post(self, request: Request, session_id: str) -> Response:
         fields = _fields(request)

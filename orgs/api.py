@@ -8,8 +8,7 @@ from rest_framework.response import Response
 from accounts import user_settings
 from accounts.bearer import BearerView
 from orgs import queries
-
-OBJECT = {"application/json": {"type": "object"}}
+from roocloud.lib.openapi import OBJECT
 
 
 class ExtensionSettings(BearerView):

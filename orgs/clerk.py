@@ -9,8 +9,8 @@ from rest_framework.response import Response
 
 from accounts.bearer import ClientTokenView
 from orgs.models import Membership, Organization, Role
+from roocloud.lib.openapi import OBJECT
 
-OBJECT = {"application/json": {"type": "object"}}
 _PERMISSIONS = {
     Role.OWNER: ["org:manage", "org:members", "org:use"],
     Role.ADMIN: ["org:manage", "org:members", "org:use"],

@@ -8,9 +8,8 @@ from rest_framework.response import Response
 from accounts.bearer import PublicApiView, authenticate, bearer_value
 from proxy import queries
 from roocloud.lib.access import Access
+from roocloud.lib.openapi import OBJECT
 from roocloud.lib.refusals import Unauthenticated
-
-OBJECT = {"application/json": {"type": "object"}}
 
 
 class Models(PublicApiView):

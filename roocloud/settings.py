@@ -287,6 +287,10 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 _https = _public.scheme == "https"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ROOCLOUD_TRUSTED_PROXIES else None
 SECURE_SSL_REDIRECT = False  # the reverse proxy's work; a redirect would lose a client's POST
+SILENCED_SYSTEM_CHECKS = [
+    "security.W008",  # see SECURE_SSL_REDIRECT
+    "security.W021",  # preloading is the decision of who owns the domain
+]
 SECURE_HSTS_SECONDS = env.int("ROOCLOUD_HSTS_S", 31536000 if PRODUCTION and _https else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("ROOCLOUD_HSTS_SUBDOMAINS", False)
 SECURE_REFERRER_POLICY = "same-origin"
@@ -352,6 +356,14 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "What editors, the command line and scripts call.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SECURITY": [{"bearer": []}],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "roocloud.openapi.add_completions",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

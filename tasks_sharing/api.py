@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from accounts.bearer import BearerView
 from roocloud.lib import wire
-from roocloud.lib.openapi import json_body
+from roocloud.lib.openapi import json_answer, json_body
 from tasks_sharing import actions
 
 
@@ -32,7 +32,7 @@ class ShareResponse(Struct, rename="camel", omit_defaults=True):
 
 
 class ShareTask(BearerView):
-    @extend_schema(request=json_body(ShareRequest), responses=json_body(ShareResponse))
+    @extend_schema(request=json_body(ShareRequest), responses=json_answer(ShareResponse))
     def post(self, request: Request) -> Response:
         """The editor's Share button. A refusal by policy is a 200 with ``success: false``; a 404
         makes the editor upload the conversation and ask once more."""

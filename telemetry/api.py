@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from accounts.bearer import BearerView
 from roocloud.lib import wire
+from roocloud.lib.openapi import OBJECT
 from roocloud.lib.refusals import InvalidInput
 from telemetry import actions
 
@@ -20,11 +21,10 @@ EVENT = {
     "properties": {"type": {"type": "string"}, "properties": {"type": "object"}},
     "required": ["type"],
 }
-SUCCESS = {"application/json": {"type": "object"}}
 
 
 class Events(BearerView):
-    @extend_schema(request={"application/json": EVENT}, responses=SUCCESS)
+    @extend_schema(request={"application/json": EVENT}, responses=OBJECT)
     def post(self, request: Request) -> Response:
         """Store an event or a list of them. The answer comes after the commit: editors drop an
         event on any 4xx but 429, and send it again on 5xx."""
@@ -52,7 +52,7 @@ class BackfillView(BearerView):
             },
             "application/json": {"type": "array", "items": EVENT},
         },
-        responses=SUCCESS,
+        responses=OBJECT,
     )
     def post(self, request: Request) -> Response:
         """A whole conversation as a file (editors), or a list of events (the guide)."""

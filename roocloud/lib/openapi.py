@@ -19,3 +19,12 @@ def _inlined(node: Any, components: dict[str, Any]) -> Any:
     if isinstance(node, list):
         return [_inlined(value, components) for value in node]
     return node
+
+
+#: The answer of a route whose shape the protocol documents describe.
+OBJECT: dict[int, Any] = {200: {"type": "object"}}
+
+
+def json_answer(shape: Any) -> dict[int, Any]:
+    """The answer of a route, as ``extend_schema`` takes it."""
+    return {200: json_body(shape)["application/json"]}
