@@ -11,7 +11,8 @@ from accounts import memberships
 if TYPE_CHECKING:
     from accounts.models import User
 
-#: Key of the web session that holds the chosen organization's id; absent means personal.
+#: Key of the web session that holds the chosen organization's id; empty means personal, and absent
+#: that nothing was chosen yet.
 ORGANIZATION_KEY = "organization_id"
 
 
@@ -39,17 +40,17 @@ class Actor:
 
 
 def web_actor(request: HttpRequest) -> Actor:
-    """The actor of a signed-in web request. A chosen organization that the person has left since is
-    dropped from the session, and the context is personal again."""
+    """The actor of a signed-in web request, in the context that they chose; until they choose, and
+    after they left the chosen organization, in their first one, else in the personal one."""
     user: User = request.user  # type: ignore[assignment]  # behind @signed_in
-    organization_id: str | None = request.session.get(ORGANIZATION_KEY)
-    role = None
-    if organization_id is not None:
-        role = memberships.role_of(user_id=user.pk, organization_id=organization_id)
-        if role is None:
-            del request.session[ORGANIZATION_KEY]
-            organization_id = None
-    return Actor(user.pk, organization_id, role, TokenKind.WEB, is_staff=user.is_staff)
+    chosen: str | None = request.session.get(ORGANIZATION_KEY)
+    if chosen == "":
+        return Actor(user.pk, None, None, TokenKind.WEB, is_staff=user.is_staff)
+    role = chosen and memberships.role_of(user_id=user.pk, organization_id=chosen)
+    if not role:
+        first = next(iter(memberships.of(user_id=user.pk)), None)
+        chosen, role = (first.organization_id, first.role) if first else (None, None)
+    return Actor(user.pk, chosen, role, TokenKind.WEB, is_staff=user.is_staff)
 
 
 def shell_actor(user: "User", *, organization_id: str | None = None) -> Actor:

@@ -117,8 +117,6 @@ def new_token(request: HttpRequest) -> HttpResponse:
 def switch_context(request: HttpRequest) -> HttpResponse:
     """Choose the organization, or the personal account, that the web pages show."""
     chosen = in_context(web_actor(request), request.POST.get("organization", ""))
-    request.session.pop(ORGANIZATION_KEY, None)
-    if chosen.organization_id:
-        request.session[ORGANIZATION_KEY] = chosen.organization_id
+    request.session[ORGANIZATION_KEY] = chosen.organization_id or ""
     back = request.POST.get("next", "/")
     return redirect(back if url_has_allowed_host_and_scheme(back, allowed_hosts=None) else "/")

@@ -355,6 +355,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": f"{ROOCLOUD_PRODUCT_NAME} API",
     "DESCRIPTION": "What editors, the command line and scripts call.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SECURITY": [{"bearer": []}],
     "APPEND_COMPONENTS": {

@@ -15,7 +15,11 @@ def _inlined(node: Any, components: dict[str, Any]) -> Any:
     if isinstance(node, dict):
         if "$ref" in node:
             return _inlined(components[node["$ref"]], components)
-        return {key: _inlined(value, components) for key, value in node.items()}
+        return {
+            key: _inlined(value, components)
+            for key, value in node.items()
+            if (key, value) != ("required", [])  # OpenAPI wants it non-empty or absent
+        }
     if isinstance(node, list):
         return [_inlined(value, components) for value in node]
     return node

@@ -15,7 +15,8 @@ class HandOff extends HTMLElement {
     this.hint = /** @type {HTMLElement} */ (this.querySelector("[data-hint]"));
     this.openUntil = this.started + Number(this.dataset.openS) * 1000;
     this.form.hidden = true;
-    window.location.href = this.link.href;
+    // Leaving for another scheme ends what the page still loads, so it waits for that.
+    addEventListener("load", () => setTimeout(() => this.link.click(), 100), { once: true });
     this.refreshing = setInterval(() => this.refresh(), REFRESH_MS);
     this.polling = setInterval(() => this.poll(), POLL_MS);
   }
