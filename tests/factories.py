@@ -8,6 +8,7 @@ from django.utils import timezone
 from accounts import tokens
 from accounts.actors import Actor, TokenKind
 from accounts.models import ClientSession, User
+from orgs.actions import create_organization, put_member
 from orgs.models import Membership, Organization
 from roocloud.lib.ids import digest, new_secret
 
@@ -19,16 +20,12 @@ def user(email: str, **fields: Any) -> User:
     return User.objects.create_user(email, PASSWORD, **fields)
 
 
-def organization(name: str, **people: User) -> Organization:
+def organization(name: str, *, owner: User, **people: User) -> Organization:
     """``organization("Acme", owner=alice, member=bob)``"""
     at = timezone.now()
-    made = Organization.unscoped.create(
-        name=name, slug=name.lower().replace(" ", "-"), created_at=at
-    )
+    made = create_organization(name=name, owner=owner, by=actor(owner), at=at)
     for role, person in people.items():
-        Membership.unscoped.create(
-            organization=made, user=person, role=role, created_at=at, updated_at=at
-        )
+        put_member(organization=made, user=person, role=role, by=None, at=at)
     return made
 
 

@@ -1,0 +1,211 @@
+"""A1, A2: who may use which route, walked over the whole URLconf."""
+
+import re
+
+import pytest
+from django.http import HttpResponse
+from django.urls import path
+from django.utils import timezone
+
+from accounts.actors import TokenKind
+from roocloud.asgi import asgi_urlpatterns
+from tasks_sharing import actions as tasks
+from tasks_sharing.models import Share
+from tests import factories
+from tests.routes import LIBRARY_ROUTES, Route, walk
+
+CANARY = "canary-7f3a"
+ROUTES = [route for route in walk() if route.is_ours]
+OBJECT_IDS = {
+    "task_id", "share_id", "token", "session_id", "organization_id", "user_id", "invitation_id",
+}  # fmt: skip
+PROTECTED = [r for r in ROUTES if r.view is not None and r.access and r.access.who != "public"]
+OF_OBJECTS = [route for route in ROUTES if OBJECT_IDS & set(route.parameters)]
+METHODS = ["get", "post", "patch", "put", "delete", "head", "options"]
+
+
+def undeclared(routes) -> list[str]:
+    return [route.path for route in routes if route.is_ours and route.access is None]
+
+
+def test_every_route_declares_its_rule():
+    """A2"""
+    assert undeclared(walk()) == []
+
+
+def test_a_route_without_a_rule_is_noticed():
+    """A2: the walk itself works."""
+    dummy = path("dummy", lambda request: HttpResponse())
+
+    assert undeclared(walk([dummy])) == ["dummy"]
+
+
+def test_the_exceptions_are_few_and_have_reasons():
+    """A2"""
+    assert len(LIBRARY_ROUTES) <= 12
+    assert all(reason for _, reason in LIBRARY_ROUTES.values())
+    public = [route for route in ROUTES if route.access and route.access.who == "public"]
+    assert all(route.access.reason for route in public)
+    assert len(public) <= 12
+
+
+def test_every_plain_asgi_route_is_walked():
+    """A2"""
+    walked = {route.path for route in walk()}
+
+    assert {str(pattern.pattern) for pattern in asgi_urlpatterns} <= walked
+
+
+@pytest.fixture
+def world(alice, bob, mallory, acme, evil):
+    """alice's things in acme, each marked with the canary; ids by route parameter."""
+    at = timezone.now()
+    actor = factories.actor(alice, acme)
+    message = {"ts": 1, "type": "say", "say": "text", "text": f"{CANARY} prompt"}
+    event = tasks.Event("Task Message", {"taskId": "task-1", "message": message})
+    tasks.record_event(actor=actor, event=event, at=at)
+    shared = tasks.share_task(actor=actor, task_id="task-1", visibility="organization", at=at)
+    session, _ = factories.client_session(alice, label=CANARY)
+    from orgs.actions import invite
+
+    invitation, _ = invite(
+        organization=acme, email=f"{CANARY}@x.example", role="member", by=actor, at=at
+    )
+    acme.name = CANARY
+    acme.save()
+    share = Share.unscoped.get()
+    return {
+        "task_id": "task-1",
+        "share_id": share.pk,
+        "token": shared.url.rpartition("/")[2],
+        "session_id": session.pk,
+        "organization_id": acme.pk,
+        "user_id": alice.pk,
+        "invitation_id": invitation.pk,
+        "version": 1,
+        "pk": 1,
+        "slug": "supernova",
+        "secret": "inv_unknown",
+        "sign_in_id": "sia_1",
+        "paths": "auth.me",
+    }
+
+
+def fill(route: Route, ids: dict[str, object]) -> str:
+    def value(found: re.Match[str]) -> str:
+        return str(ids[found[1].rpartition(":")[2]])
+
+    return "/" + re.sub(r"<([^>]+)>", value, route.path)
+
+
+def unknown(ids: dict[str, object]) -> dict[str, object]:
+    """Ids of the same kind that nobody has."""
+    keep = {"version", "pk", "slug", "paths", "sign_in_id", "secret"}
+    return {
+        key: (value if key in keep else re.sub(r"\w$", "~", str(value)))
+        for key, value in ids.items()
+    }
+
+
+@pytest.mark.parametrize("route", PROTECTED, ids=lambda route: route.path or "/")
+def test_nobody_gets_in_without_a_credential(client, world, route):
+    """A1, A2: without one, a route that needs one never answers 2xx and shows nothing."""
+    for method in METHODS:
+        answer = getattr(client, method)(fill(route, world))
+        assert answer.status_code not in range(200, 300) or method == "options"
+        assert answer.status_code < 500
+        assert CANARY not in answer.content.decode()
+        if route.access.who in ("bearer", "client_token"):
+            assert answer.status_code in (401, 405)
+
+
+def credentials(person, org):
+    """Every way to show who one is: a browser, and headers of each kind of token."""
+    _, client_token = factories.client_session(person)
+    yield "browser", {}
+    yield "client token", {"Authorization": f"Bearer {client_token}"}
+    for kind in ("editor", "cli", "job"):
+        yield kind, factories.bearer(person, org, kind)
+
+
+@pytest.mark.parametrize("route", OF_OBJECTS, ids=lambda route: route.path or "/")
+def test_a_foreign_id_answers_as_an_unknown_one(client, world, mallory, evil, route):
+    """A1: by every credential of mallory's and every method, and no byte of alice's comes out."""
+    for way, headers in credentials(mallory, evil):
+        if way == "browser":
+            client.force_login(mallory)
+        for method in ("get", "post", "patch", "delete"):
+            ask = getattr(client, method)
+            foreign = ask(fill(route, world), headers=headers)
+            nobodys = ask(fill(route, unknown(world)), headers=headers)
+            assert foreign.status_code == nobodys.status_code, (way, method)
+            assert foreign.status_code not in range(200, 300), (way, method)
+            assert CANARY not in foreign.content.decode(), (way, method)
+        client.logout()
+
+
+def test_the_owner_gets_their_own(client, world, alice):
+    """A1: the positive control of the test above."""
+    client.force_login(alice)
+    for path_ in (
+        f"/task/{world['task_id']}",
+        f"/share/{world['token']}",
+        f"/organizations/{world['organization_id']}",
+        f"/organizations/{world['organization_id']}/settings",
+        f"/shares/{world['share_id']}/revoke",
+        f"/account/devices/{world['session_id']}/end",
+    ):
+        answer = client.get(path_)
+        assert answer.status_code == 200, path_
+        assert CANARY in answer.content.decode() or "revoke" in path_ or "settings" in path_
+
+
+@pytest.mark.parametrize("kind", ["client token", "editor", "cli", "job"])
+def test_each_token_opens_only_its_own_routes(client, world, alice, acme, kind):
+    """B3: the matrix of token kinds and routes."""
+    headers = dict(credentials(alice, acme))[kind]
+    for route in ROUTES:
+        if route.path == "proxy/v1/chat/completions" or route.path.startswith("trpc"):
+            continue
+        if route.access.who not in ("bearer", "client_token"):
+            continue
+        opens = (route.access.who == "client_token") == (kind == "client token")
+        answer = client.get(fill(route, world), headers=headers)
+        if opens:
+            assert answer.status_code != 401, route.path
+        else:
+            assert answer.status_code in (401, 405), route.path
+
+
+def test_the_admin_is_for_staff(client, alice):
+    """A2"""
+    assert client.get("/admin/").status_code == 302
+    client.force_login(alice)
+    assert client.get("/admin/").status_code == 302
+    assert client.get("/admin/login/").status_code == 403
+
+
+def test_a_readonly_member_may_look_and_not_change(client, world, rhea, acme):
+    client.force_login(rhea)
+
+    assert client.get(f"/organizations/{acme.pk}").status_code == 200
+    for page in ("settings", "invite"):
+        assert client.post(f"/organizations/{acme.pk}/{page}").status_code == 403
+
+
+def test_a_demoted_admin_loses_the_right_at_once(client, acme, alice, adam):
+    """A4, B4"""
+    from orgs.actions import put_member
+
+    client.force_login(adam)
+    assert client.get(f"/organizations/{acme.pk}/settings").status_code == 200
+
+    put_member(
+        organization=acme,
+        user=adam,
+        role="member",
+        by=factories.actor(alice, acme, kind=TokenKind.WEB),
+        at=timezone.now(),
+    )
+
+    assert client.get(f"/organizations/{acme.pk}/settings").status_code == 403
