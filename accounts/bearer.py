@@ -1,7 +1,6 @@
 """The one place that turns a credential into an Actor (B3), and the DRF views behind it."""
 
 import threading
-import time
 from collections import OrderedDict
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -21,7 +20,7 @@ from roocloud.lib.refusals import Unauthenticated
 API_KINDS = frozenset({TokenKind.SESSION, TokenKind.CLI, TokenKind.JOB})
 #: The literal that a signed-out editor sends (protocol/proxy.md §2).
 ANONYMOUS = "unauthenticated"
-_RIGHTS_FRESH_S = 5.0  # B4: a cache that holds rights lives at most five seconds
+_RIGHTS_FRESH = timedelta(seconds=5)  # B4: a cache that holds rights lives at most five seconds
 _CACHED = 10_000
 _MAX_TOKEN_CHARS = 4096
 _SEEN_EVERY = timedelta(minutes=1)
@@ -41,16 +40,17 @@ class _RightsCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, tuple[float, Actor]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[datetime, Actor]] = OrderedDict()
 
-    def get(self, key: str) -> Actor | None:
+    def get(self, key: str, *, at: datetime) -> Actor | None:
         with self._lock:
             entry = self._entries.get(key)
-        return entry[1] if entry and time.monotonic() - entry[0] < _RIGHTS_FRESH_S else None
+        is_fresh = entry is not None and abs(at - entry[0]) < _RIGHTS_FRESH
+        return entry[1] if entry and is_fresh else None
 
-    def put(self, key: str, actor: Actor) -> None:
+    def put(self, key: str, actor: Actor, *, at: datetime) -> None:
         with self._lock:
-            self._entries[key] = (time.monotonic(), actor)
+            self._entries[key] = (at, actor)
             self._entries.move_to_end(key)
             while len(self._entries) > _CACHED:
                 self._entries.popitem(last=False)
@@ -79,10 +79,10 @@ def authenticate(
     if len(token) > _MAX_TOKEN_CHARS:
         raise tokens.InvalidToken("This token is not valid or has expired")
     key = digest(token)
-    actor = rights_cache.get(key)
+    actor = rights_cache.get(key, at=at)
     if actor is None:
         actor = _actor_of(tokens.verify(token), at=at)
-        rights_cache.put(key, actor)
+        rights_cache.put(key, actor, at=at)
     if actor.kind not in kinds:
         raise tokens.InvalidToken("This kind of token does not open this route")
     return actor
