@@ -186,11 +186,15 @@ def redeem_ticket(*, code: str, user_agent: str, at: datetime) -> SignedIn:
     refused = TicketRefused("This sign-in link was used already or is too old. Sign in again.")
     token_hash = digest(code)
     with transaction.atomic():
+        # Conditions on this row alone: a join would make it a subquery, which PostgreSQL does not
+        # look at again after it has waited for the row, and two redemptions would win.
         won = Ticket.unscoped.filter(
-            token_hash=token_hash, redeemed_at=None, expires_at__gt=at, user__is_active=True
+            token_hash=token_hash, redeemed_at=None, expires_at__gt=at
         ).update(redeemed_at=at)
         if won:
             ticket = Ticket.unscoped.select_related("user").get(token_hash=token_hash)
+            if not ticket.user.is_active:
+                raise refused
             return _start_editor_session(ticket, user_agent=user_agent, at=at)
     replayed = (
         Ticket.unscoped.filter(token_hash=token_hash)
