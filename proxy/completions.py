@@ -62,11 +62,12 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     try:
         body = await _read_body(receive)
+    except ClientGone:
+        return
+    try:
         admitted = await run_db(_admit, headers, body)
     except Refusal as refused:
         await _send_refusal(send, refused)
-        return
-    except ClientGone:
         return
     except CannotUnseal:
         logger.exception("An upstream's key cannot be opened")
