@@ -1,7 +1,9 @@
 """What happens to a request before it is routed, and to the process before its first request."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -22,8 +24,16 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+#: Seconds that a client is given to finish a body that was refused.
+_DRAIN_S = 10
+
+
 class BodyTooLarge(Exception):
-    """More bytes came than the path may take."""
+    """More bytes came than the path may take. has_more: and more are on their way."""
+
+    def __init__(self, *, has_more: bool) -> None:
+        super().__init__()
+        self.has_more = has_more
 
 
 def body_limit(path: str) -> int:
@@ -45,12 +55,10 @@ def entry(app: App) -> App:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        path = canonical(scope["path"])
-        if path != scope["path"]:
-            scope = {**scope, "path": path, "raw_path": path.encode()}
+        scope, path = _canonical(scope)
         limit = body_limit(path)
-        announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        if not announced.isdigit() or int(announced) > limit:
+        if _announced_bytes(scope) > limit:
+            await _drain(receive, limit)
             await _refuse(path, limit, send)
             return
         received, started = 0, False
@@ -60,7 +68,7 @@ def entry(app: App) -> App:
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                raise BodyTooLarge
+                raise BodyTooLarge(has_more=message.get("more_body", False))
             return message
 
         async def watched(message: Message) -> None:
@@ -70,11 +78,38 @@ def entry(app: App) -> App:
 
         try:
             await app(scope, counted, watched)
-        except BodyTooLarge:
+        except BodyTooLarge as fault:
             if not started:
+                if fault.has_more:
+                    await _drain(receive, limit)
                 await _refuse(path, limit, send)
 
     return guarded
+
+
+def _canonical(scope: Scope) -> tuple[Scope, str]:
+    path = canonical(scope["path"])
+    if path != scope["path"]:
+        scope = {**scope, "path": path, "raw_path": path.encode()}
+    return scope, path
+
+
+def _announced_bytes(scope: Scope) -> int:
+    """The Content-Length; zero without one, and for what is no number (the server refuses that)."""
+    announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"")
+    return int(announced) if announced.isdigit() else 0
+
+
+async def _drain(receive: Receive, limit: int) -> None:
+    """Take in and drop the rest of a body, up to as much again: a client that is still writing
+    would lose the answer with the connection."""
+    drained, has_more = 0, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            while has_more and drained <= limit:
+                message = await receive()
+                drained += len(message.get("body", b""))
+                has_more = message.get("more_body", False)
 
 
 async def _refuse(path: str, limit: int, send: Send) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.db.backends.sqlite3.base import DatabaseWrapper as Sqlite
 
 from accounts import tokens
@@ -41,6 +42,18 @@ def _flushable_ledgers():
     Sqlite.ops_class.sql_flush = sql_flush
     yield
     Sqlite.ops_class.sql_flush = original
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """At the end, cut what threads of live servers still hold, so that the database can be dropped."""
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture
