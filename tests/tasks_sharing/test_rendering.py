@@ -1,0 +1,156 @@
+"""J1: text of strangers as HTML; every kind is shown and none makes a page fail."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roocloud.lib import wire
+from tasks_sharing import markup
+from tasks_sharing.conversation import items
+from tasks_sharing.models import Message
+
+PAYLOADS = [
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg onload=alert(1)>",
+    "[x](javascript:alert(1))", "[x](JaVaScRiPt:alert(1))", "[x](data:text/html,<script>1</script>)",
+    "[x](vbscript:x)", "![x](https://evil.example/p.png)", "![x](data:image/svg+xml;base64,PHN2Zz4=)",
+    "![x](javascript:alert(1))", '<a href="x" onclick="y">z</a>', "<iframe src=//evil.example>",
+    "<style>@import url(//evil.example)</style>", '<div style="background:url(//evil.example)">',
+    "<form action=//evil.example><input>", "<base href=//evil.example>", "<meta http-equiv=refresh>",
+    "</pre><script>1</script>", "```\n</code></pre><script>1</script>\n```", "```html\n<script>1</script>\n```",
+    "<!--><script>1</script>-->", "<math><mi//xlink:href='data:x,<script>1</script>'>",
+    '"><img src=x onerror=1>', "\x1b[31m<script>1</script>\x1b[0m", "\x1b]8;;javascript:1\x07x\x1b]8;;\x07",
+    "&lt;script&gt;", "<a\x00href='javascript:1'>", "[a]: javascript:1\n[a]", "<http://x.example/<script>>",
+    "|a|\n|-|\n|<img src=x onerror=1>|", "<details open ontoggle=1>", "<video><source onerror=1>",
+    "<object data=//evil.example>", "<link rel=stylesheet href=//evil.example>", "$(1)<b onmouseover=1>",
+]  # fmt: skip
+RENDERERS = [markup.markdown, markup.terminal, markup.diff, markup.plain]
+_TAG = re.compile(r"<[a-zA-Z/][^>]*>")
+_ALLOWED = re.compile(
+    r"</?(p|br|hr|h[1-6]|strong|em|s|del|code|pre|blockquote|ul|ol|li|a|span|div|table|thead|tbody|tr|th|td|img)\b"
+)
+
+
+def assert_harmless(html: str) -> None:
+    for tag in _TAG.findall(html):
+        assert _ALLOWED.match(tag), tag
+        assert not re.search(r"\son\w+\s*=", tag, re.IGNORECASE), tag
+        assert not re.search(r"\sstyle\s*=", tag, re.IGNORECASE), tag
+        for _, value in re.findall(r'\s(src|href)="([^"]*)"', tag):
+            if tag.startswith("<img"):
+                assert re.match(r"data:image/(png|jpe?g|gif|webp);base64,", value), tag
+            else:
+                assert not re.match(r"\s*(javascript|vbscript|data:text)", value, re.IGNORECASE), (
+                    tag
+                )
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+@pytest.mark.parametrize("render", RENDERERS, ids=lambda render: render.__name__)
+def test_hostile_text_is_harmless_everywhere(render, payload):
+    for wrapped in (
+        payload,
+        f"> {payload}",
+        f"* {payload}",
+        f"**{payload}**",
+        f"text {payload} text",
+        payload * 3,
+    ):
+        assert_harmless(render(wrapped))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [*PAYLOADS, "a", "\n", "`", "```", "|", "[", "](", ")", "<", ">", "*", "\x1b[", "m"]
+        ),
+        max_size=12,
+    )
+)
+@settings(max_examples=400, deadline=None)
+def test_pieces_of_hostile_text_are_harmless_together(pieces):
+    for render in RENDERERS:
+        assert_harmless(render("".join(pieces)))
+
+
+def test_a_foreign_image_becomes_a_link_and_an_inline_one_stays():
+    assert '<a href="https://evil.example/p.png"' in markup.markdown(
+        "![pixel](https://evil.example/p.png)"
+    )
+    inline = "data:image/png;base64,iVBORw0KGgo="
+    assert f'<img src="{inline}"' in markup.markdown(f"![x]({inline})")
+
+
+def test_colours_survive_and_other_escapes_do_not():
+    html = markup.terminal("\x1b[1;31mred\x1b[0m\x1b[2J plain\x1b]0;title\x07")
+    assert '<span class="ansi-bold ansi-red">red</span> plain' in html
+
+
+def test_a_diff_marks_its_lines():
+    html = markup.diff("@@ -1 +1 @@\n-old\n+new\n same")
+    assert list(re.findall(r"line-(\w+)", html)) == ["mark", "removed", "added", "same"]
+    blocks = markup.diff("<<<<<<< SEARCH\nold\n=======\nnew\n>>>>>>> REPLACE")
+    assert re.findall(r"line-(\w+)", blocks) == ["mark", "removed", "mark", "added", "mark"]
+
+
+def test_work_is_bounded():
+    assert len(markup.markdown("x" * 1_000_000)) < 2 * markup.MAX_CHARS
+    assert markup.markdown("[" * 20_000 + "]" * 20_000)
+    assert markup.markdown(">" * 20_000)
+
+
+SAYS = [
+    "error", "api_req_started", "api_req_finished", "api_req_retried", "api_req_retry_delayed",
+    "api_req_deleted", "text", "reasoning", "completion_result", "user_feedback", "user_feedback_diff",
+    "command_output", "shell_integration_warning", "mcp_server_request_started", "mcp_server_response",
+    "subtask_result", "checkpoint_saved", "rooignore_error", "diff_error", "condense_context",
+    "condense_context_error", "codebase_search_result", "user_edit_todos", "image",
+    "api_req_rate_limit_wait", "sliding_window_truncation", "too_many_tools_warning", "tool",
+    "browser_action", "browser_action_result", "browser_session_status", "from_the_future",
+]  # fmt: skip
+ASKS = [
+    "followup", "command", "command_output", "completion_result", "tool", "api_req_failed",
+    "resume_task", "resume_completed_task", "mistake_limit_reached", "use_mcp_server",
+    "auto_approval_max_req_reached", "browser_action_launch", "from_the_future",
+]  # fmt: skip
+KINDS = [*(("say", kind) for kind in SAYS), *(("ask", kind) for kind in ASKS)]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 10**12) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["tool", "path", "content", "diff", "todos", "status", "question", "suggest", "answer",
+                         "diffStats", "added", "batchFiles", "results", "query", "reason", "serverName", "arguments"]),
+        inner, max_size=5,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+def row(kind, document) -> Message:
+    return Message(pk=1, ts=1795231900989, type=kind[0], kind=kind[1], body=wire.dumps(document))
+
+
+@given(st.sampled_from(KINDS), JSON, JSON, st.booleans())
+@settings(max_examples=600, deadline=None)
+def test_no_kind_and_no_shape_makes_a_page_fail(kind, inner, outer, as_text):
+    text = json.dumps(inner) if as_text else inner
+    document = {"text": text, "images": outer, "contextCondense": outer}
+    for item in items([row(kind, document)], opens=False):
+        for part in item.parts:
+            assert_harmless(part)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind))
+def test_every_kind_with_text_is_shown_or_is_meant_to_be_silent(kind):
+    from tasks_sharing.conversation import _SILENT
+
+    shown = items([row(kind, {"text": "something was said"})], opens=False)
+    assert bool(shown) is (kind not in _SILENT)
+
+
+@given(st.text(max_size=200), st.integers(-(10**18), 10**18))
+@settings(max_examples=100, deadline=None)
+def test_a_body_that_is_no_json_or_of_no_time_is_no_failure(body, ts):
+    message = Message(pk=1, ts=ts, type="say", kind="text", body=body)
+    items([message], opens=True)

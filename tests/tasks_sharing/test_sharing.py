@@ -1,0 +1,350 @@
+"""Who may see what: J2, J3, J4, and the answers the client understands (trap 25)."""
+
+import json
+from datetime import timedelta
+from itertools import product
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from orgs import documents
+from orgs.actions import current_revision, remove_member, save_settings
+from tasks_sharing import actions, policy
+from tasks_sharing.models import Share, Task
+from tests import factories
+
+TASK = "task-1"
+
+
+def record(person, org=None, *, task_id=TASK, text="The prompt", ts=1, **fields):
+    message = {"ts": ts, "type": "say", "say": "text", "text": text, **fields}
+    actions.record_event(
+        actor=factories.actor(person, org),
+        event=actions.Event("Task Message", {"taskId": task_id, "message": message}),
+        at=timezone.now(),
+    )
+
+
+def ask(client, person, org=None, **body):
+    return client.post(
+        "/api/extension/share",
+        json.dumps({"taskId": TASK, **body}),
+        content_type="application/json",
+        headers={**factories.bearer(person, org), "User-Agent": "Roo-Code unknown"},
+    )
+
+
+def set_policy(org, by, **cloud):
+    document = documents.dump(documents.DEFAULT)
+    document["cloudSettings"] |= cloud
+    save_settings(
+        organization=org, document=document, read_version=current_revision(org).version,
+        by=factories.actor(by, org), at=timezone.now(),
+    )  # fmt: skip
+
+
+def path_of(answer) -> str:
+    return "/share/" + answer.json()["shareUrl"].rpartition("/")[2]
+
+
+class TestTheShareButton:
+    def test_gives_one_url_a_visibility_and_the_same_again(self, client, alice, acme):
+        record(alice, acme)
+        first = ask(client, alice, acme, visibility="public").json()
+        again = ask(client, alice, acme, visibility="public").json()
+        other = ask(client, alice, acme).json()
+
+        assert first["success"] is True
+        assert (first["isNewShare"], again["isNewShare"]) == (True, False)
+        assert first["shareUrl"] == again["shareUrl"] != other["shareUrl"]
+        assert first["manageUrl"].endswith(f"/task/{TASK}")
+        assert None not in first.values()
+
+    def test_asks_for_a_backfill_of_an_unknown_task_with_a_json_404(self, client, alice):
+        """Trap 25."""
+        answer = ask(client, alice, visibility="public")
+        assert answer.status_code == 404
+        assert answer.json()["success"] is False
+
+    def test_asks_for_the_opening_once_a_minute(self, client, alice):
+        record(alice, say="reasoning")
+        assert ask(client, alice, visibility="public").status_code == 404
+        assert ask(client, alice, visibility="public").status_code == 200
+
+    @pytest.mark.parametrize(
+        ("cloud", "visibility", "words"),
+        [
+            ({"enableTaskSharing": False}, "organization", "sharing is not enabled"),
+            ({"enableTaskSharing": False}, "public", "sharing is not enabled"),
+            ({"allowPublicTaskSharing": False}, "public", "Public sharing is not enabled"),
+        ],
+    )
+    def test_a_refusal_by_policy_is_a_200_with_words_the_client_knows(
+        self, client, alice, acme, cloud, visibility, words
+    ):
+        """Trap 25."""
+        record(alice, acme)
+        set_policy(acme, alice, **cloud)
+        answer = ask(client, alice, acme, visibility=visibility)
+        assert answer.status_code == 200
+        assert answer.json()["success"] is False
+        assert words in answer.json()["error"]
+
+    def test_a_personal_task_has_no_organization_to_share_with(self, client, alice):
+        record(alice)
+        assert "publicly" in ask(client, alice).json()["error"]
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"taskId": 5}, "taskId"),
+            ({"taskId": ""}, "taskId"),
+            ({"visibility": "world"}, "visibility"),
+            ({"visibility": None}, "visibility"),
+        ],
+    )
+    def test_bad_input_names_the_field(self, client, alice, body, field):
+        answer = ask(client, alice, **body)
+        assert (answer.status_code, answer.json()["field"]) == (400, field)
+
+    @pytest.mark.parametrize("task_id", ["\x00", "a/b", "é", "x" * 64])
+    def test_odd_ids_are_unknown(self, client, alice, task_id):
+        assert ask(client, alice, taskId=task_id).status_code == 404
+
+    def test_somebody_elses_task_is_unknown(self, client, alice, bob, acme):
+        record(alice, acme)
+        assert ask(client, bob, acme).status_code == 404
+
+    def test_a_link_ends_with_the_policy_and_sharing_again_renews_it(self, client, alice, acme):
+        record(alice, acme)
+        with time_machine.travel(timezone.now()) as clock:
+            path = path_of(ask(client, alice, acme, visibility="public"))
+            clock.shift(timedelta(days=29))
+            ask(client, alice, acme, visibility="public")
+            clock.shift(timedelta(days=29))
+            assert client.get(path).status_code == 200
+            clock.shift(timedelta(days=2))
+            assert client.get(path).status_code == 404
+            assert ask(client, alice, acme, visibility="public").json()["isNewShare"] is True
+
+    def test_the_token_is_nowhere_in_the_clear(self, client, alice, acme):
+        """J3"""
+        record(alice, acme)
+        token = path_of(ask(client, alice, acme)).rpartition("/")[2]
+        assert len(token) >= 40
+        assert all(token not in str(v) for v in Share.unscoped.values().get().values())
+
+
+class TestTheSharePage:
+    @pytest.fixture
+    def public(self, client, alice, acme):
+        record(alice, acme)
+        return path_of(ask(client, alice, acme, visibility="public"))
+
+    @pytest.fixture
+    def internal(self, client, alice, acme):
+        record(alice, acme)
+        return path_of(ask(client, alice, acme))
+
+    def test_a_public_link_shows_the_task_to_a_stranger(self, client, public):
+        assert b"The prompt" in client.get(public).content
+
+    def test_an_internal_link_is_for_members(self, client, internal, bob, mallory):
+        assert client.get(internal).status_code == 404
+        assert b"Sign in" in client.get(internal).content
+        for person, status in ((mallory, 404), (bob, 200)):
+            client.force_login(person)
+            assert client.get(internal).status_code == status
+
+    def test_the_present_state_decides(self, client, public, internal, alice, bob, acme):
+        """J2: policy, membership and revocation count from the next request on."""
+        client.force_login(bob)
+        assert client.get(internal).status_code == 200
+        set_policy(acme, alice, enableTaskSharing=False)
+        assert [client.get(p).status_code for p in (public, internal)] == [404, 404]
+        set_policy(acme, alice, allowPublicTaskSharing=False)
+        assert [client.get(p).status_code for p in (public, internal)] == [404, 200]
+        remove_member(
+            organization=acme, user_id=bob.pk, by=factories.actor(alice, acme), at=timezone.now()
+        )
+        assert client.get(internal).status_code == 404
+
+    def test_a_revoked_link_is_gone(self, client, public, alice):
+        share = Share.unscoped.get()
+        client.force_login(alice)
+        assert b"Revoke" in client.get(f"/shares/{share.pk}/revoke").content
+        client.post(f"/shares/{share.pk}/revoke")
+        client.logout()
+        assert client.get(public).status_code == 404
+
+    def test_unknown_revoked_expired_and_forbidden_look_the_same(
+        self, client, public, internal, alice, acme
+    ):
+        """J3: byte by byte, but for the nonce-free page's own address."""
+        Share.unscoped.filter(visibility="public").update(revoked_at=timezone.now())
+
+        def seen(path):
+            return client.get(path).content.replace(path.encode(), b"PATH")
+
+        unknown = seen("/share/s_unknown")
+        assert seen(public) == unknown
+        assert seen(internal) == unknown
+
+    @pytest.mark.parametrize("who", ["stranger", "owner"])
+    @pytest.mark.parametrize("method", ["get", "head", "post", "options"])
+    def test_every_answer_carries_the_headers(self, client, public, internal, alice, who, method):
+        """J4"""
+        if who == "owner":
+            client.force_login(alice)
+        for path in (public, internal, "/share/unknown", f"/task/{TASK}", "/task/unknown"):
+            headers = getattr(client, method)(path).headers
+            assert "noindex" in headers["X-Robots-Tag"], path
+            assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["Cache-Control"] == "no-store"
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["X-Frame-Options"] == "DENY"
+
+    def test_a_long_conversation_has_pages_and_few_queries(
+        self, client, alice, acme, django_assert_max_num_queries, django_assert_num_queries
+    ):
+        record(alice, acme)
+        task = Task.unscoped.get()
+        path = path_of(ask(client, alice, acme, visibility="public"))
+
+        def fill(count):
+            rows = [
+                {"ts": n, "type": "say", "say": "text", "text": f"message {n}"}
+                for n in range(count)
+            ]
+            actions.replace_messages(task_pk=task.pk, messages=rows, requested_at=timezone.now())
+
+        fill(30)
+        with django_assert_max_num_queries(12) as few:
+            client.get(path)
+        fill(150)
+        with django_assert_num_queries(len(few.captured_queries)):
+            client.get(path)
+        fill(250)
+        assert b"Page 1 of 2" in client.get(path).content
+        assert b"message 249" in client.get(f"{path}?page=2").content
+
+    def test_a_page_waits_for_a_backfill_that_was_accepted(self, client, alice, acme):
+        actions.expect_backfill(
+            actor=factories.actor(alice, acme), task_id=TASK, properties={}, at=timezone.now()
+        )
+        path = path_of(ask(client, alice, acme, visibility="public"))
+        assert b"being prepared" in client.get(path).content
+
+
+VISIBILITIES = ["all", "list-only", "admins-and-creator", "creator", "full-lockdown"]
+ROLES = ["owner", "admin", "member", "readonly", None]
+MAY_OPEN = {
+    "all": {"owner", "admin", "member", "readonly"},
+    "list-only": {"owner", "admin"},
+    "admins-and-creator": {"owner", "admin"},
+    "creator": set(),
+    "full-lockdown": set(),
+}
+
+
+@pytest.mark.parametrize(
+    ("visibility", "boolean", "role", "is_mine", "is_personal"),
+    [*product([*VISIBILITIES, None], [True, False, None], ROLES, [True, False], [True, False])],
+)
+def test_who_may_open_a_task(visibility, boolean, role, is_mine, is_personal):
+    """J2: the truth table of protocol/settings.md §3, 360 cells."""
+    fields = {}
+    if visibility:
+        fields["workspace_task_visibility"] = visibility
+    if boolean is not None:
+        fields["allow_members_view_all_tasks"] = boolean
+    cloud = documents.CloudSettings(**fields)
+    task = Task(owner_id="user_owner", organization_id=None if is_personal else "org_1")
+    viewer_role = None if is_personal else role
+
+    seen = policy.may_open(
+        task,
+        viewer_id="user_owner" if is_mine else "user_other",
+        viewer_role=viewer_role,
+        cloud=cloud,
+    )
+
+    meant = visibility or ("all" if boolean else "admins-and-creator")
+    if is_personal:
+        expected = is_mine
+    elif is_mine:
+        expected = role is not None and meant != "full-lockdown"
+    else:
+        expected = role in MAY_OPEN[meant]
+    assert seen is expected
+
+
+@pytest.mark.parametrize(
+    ("visibility", "enabled", "public_on", "role", "state"),
+    [*product(
+        ["organization", "public"], [True, False, None], [True, False, None], ["owner", "readonly", None],
+        ["live", "revoked", "expired", "endless"],
+    )],
+)  # fmt: skip
+def test_who_may_follow_a_link(visibility, enabled, public_on, role, state):
+    """J2: another 216 cells."""
+    now = timezone.now()
+    fields = {}
+    if enabled is not None:
+        fields["enable_task_sharing"] = enabled
+    if public_on is not None:
+        fields["allow_public_task_sharing"] = public_on
+    share = Share(
+        task=Task(organization_id="org_1"),
+        visibility=visibility,
+        expires_at={"expired": now, "endless": None}.get(state, now + timedelta(days=1)),
+        revoked_at=now if state == "revoked" else None,
+    )
+
+    seen = policy.may_follow(
+        share, viewer_role=role, cloud=documents.CloudSettings(**fields), at=now
+    )
+
+    allowed = enabled is True and (visibility == "organization" or public_on is not False)
+    expected = (
+        state in ("live", "endless") and allowed and (visibility == "public" or role is not None)
+    )
+    assert seen is expected
+
+
+class TestLists:
+    def test_mine_the_teams_search_and_delete(self, client, alice, bob, acme):
+        record(alice, acme, text="Alpha work")
+        record(bob, acme, task_id="task-2", text="Beta work")
+        client.force_login(alice)
+        assert b"Alpha" in client.get("/tasks").content
+        assert b"Beta" not in client.get("/tasks").content
+        assert b"Beta" in client.get("/tasks?of=team").content
+        assert b"Beta" not in client.get("/tasks?of=team&q=alpha").content
+        assert b"No title has" in client.get("/tasks?q=%00zzz").content
+        assert b"cannot be undone" in client.get(f"/task/{TASK}/delete").content
+        client.post(f"/task/{TASK}/delete")
+        assert not Task.unscoped.filter(owner=alice).exists()
+
+    def test_policy_hides_colleagues_tasks(self, client, alice, bob, rhea, acme):
+        record(alice, acme, text="Alpha work")
+        client.force_login(rhea)
+        assert client.get(f"/task/{TASK}").status_code == 200
+        set_policy(acme, alice, workspaceTaskVisibility="creator")
+        assert client.get(f"/task/{TASK}").status_code == 404
+        assert b"Alpha" not in client.get("/tasks?of=team").content
+
+    def test_the_list_asks_as_much_for_thirty_as_for_three(
+        self, client, alice, acme, django_assert_max_num_queries, django_assert_num_queries
+    ):
+        client.force_login(alice)
+        for number in range(3):
+            record(alice, acme, task_id=f"t-{number}")
+        client.get("/tasks?of=team")
+        with django_assert_max_num_queries(14) as few:
+            client.get("/tasks?of=team")
+        for number in range(3, 30):
+            record(alice, acme, task_id=f"t-{number}")
+        with django_assert_num_queries(len(few.captured_queries)):
+            client.get("/tasks?of=team")
