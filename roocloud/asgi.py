@@ -11,7 +11,10 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
 from proxy.completions import chat_completions  # noqa: E402
+from roocloud.checks import refuse_unsafe_settings  # noqa: E402
 from roocloud.entry import Lifespan, entry  # noqa: E402
+
+refuse_unsafe_settings()
 
 #: Plain ASGI routes, served before Django's. The access walk reads this list as well.
 asgi_urlpatterns = [path("proxy/v1/chat/completions", chat_completions)]  # type: ignore[arg-type]  # channels routes ASGI applications

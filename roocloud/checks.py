@@ -2,16 +2,15 @@
 and names each; the embedded deployment has safe values of its own."""
 
 import ipaddress
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
 
 _MIN_SECRET_CHARS = 50
-
-Rule = Callable[[], bool]
 
 
 def _production_rules() -> Iterator[tuple[str, str, bool]]:
@@ -91,3 +90,11 @@ def unsafe_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Ch
         for number, (name, wrong, broken) in enumerate(_production_rules(), start=1)
         if broken
     ]
+
+
+def refuse_unsafe_settings() -> None:
+    """For entry points that no management command checks before. Raises ImproperlyConfigured that
+    names every unsafe setting."""
+    found = [str(message.msg) for message in unsafe_settings(None)]
+    if found:
+        raise ImproperlyConfigured("Unsafe settings: " + " ".join(found))

@@ -29,7 +29,8 @@ _public = urlsplit(ROOCLOUD_PUBLIC_URL)
 
 DEBUG = env.bool("ROOCLOUD_DEBUG", False)
 _made = {} if PRODUCTION else load_or_make(ROOCLOUD_DATA_DIR)
-SECRET_KEY = env.str("ROOCLOUD_SECRET_KEY", _made.get("secret_key", ""))
+#: "unset" is not a key: production refuses it together with whatever else is unsafe.
+SECRET_KEY = env.str("ROOCLOUD_SECRET_KEY", _made.get("secret_key", "unset"))
 #: The first seals; the others still open (roocloud.lib.crypto).
 ROOCLOUD_FIELD_KEYS = env.list("ROOCLOUD_FIELD_KEYS", [_made["field_key"]] if _made else [])
 ALLOWED_HOSTS = env.list(
@@ -262,6 +263,26 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = f"[{ROOCLOUD_PRODUCT_NAME}] "
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _public.scheme or "http"
 SOCIALACCOUNT_ADAPTER = "accounts.adapter.SocialAccountAdapter"
+#: Sign-in by another provider is switched on by naming its client.
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, list[dict[str, object]]]] = {}
+for _provider in ("github", "google"):
+    _prefix = f"ROOCLOUD_{_provider.upper()}_CLIENT"
+    if _client := env.str(f"{_prefix}_ID", ""):
+        SOCIALACCOUNT_PROVIDERS[_provider] = {
+            "APPS": [{"client_id": _client, "secret": env.str(f"{_prefix}_SECRET", "")}]
+        }
+if _issuer := env.str("ROOCLOUD_OIDC_ISSUER", ""):
+    SOCIALACCOUNT_PROVIDERS["openid_connect"] = {
+        "APPS": [
+            {
+                "provider_id": "oidc",
+                "name": env.str("ROOCLOUD_OIDC_NAME", "Single sign-on"),
+                "client_id": env.str("ROOCLOUD_OIDC_CLIENT_ID", ""),
+                "secret": env.str("ROOCLOUD_OIDC_CLIENT_SECRET", ""),
+                "settings": {"server_url": _issuer},
+            }
+        ]
+    }
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION  # http://localhost counts as secure in browsers

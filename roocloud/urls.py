@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from roocloud.health import health
 from roocloud.home import connect, home
@@ -11,7 +11,7 @@ urlpatterns = [
     path("", home, name="home"),
     path("connect", connect, name="connect"),
     path("health", health),
-    path("api/docs/openapi.json", SpectacularAPIView.as_view(), name="openapi"),
+    path("api/docs/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="api-docs"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
