@@ -178,10 +178,7 @@ class ProviderProfile(_Object):
     litellm_base_url: Text | UnsetType = UNSET
     litellm_model_id: Text | UnsetType = UNSET
     litellm_use_prompt_cache: bool | UnsetType = UNSET
-    zai_api_line: (
-        Literal["international_coding", "china_coding", "international_api", "china_api"]
-        | UnsetType
-    ) = UNSET
+    zai_api_line: Literal["international_coding", "china_coding"] | UnsetType = UNSET
     qwen_code_oauth_path: Text | UnsetType = UNSET
     vercel_ai_gateway_model_id: Text | UnsetType = UNSET
 
