@@ -80,7 +80,7 @@ class Task(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.title or self.task_id
+        return self.task_id  # not the title: that is somebody's prompt
 
     @property
     def is_awaited(self) -> bool:

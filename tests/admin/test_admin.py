@@ -1,0 +1,181 @@
+"""Every list and page of the admin, with rows in it; nothing secret, few queries."""
+
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import tokens
+from accounts.models import ClientSession, SigningKey
+from credits import actions as credit
+from credits.models import Entry
+from orgs.actions import invite
+from proxy import actions as proxy
+from proxy.calls import read
+from proxy.models import Completion, Upstream
+from proxy.pricing import Rates
+from tasks_sharing import actions as tasks
+from tasks_sharing.models import Share
+from telemetry import actions as telemetry
+from telemetry.models import Event
+from tests import factories
+
+FIRST_PARTY = {"audit", "accounts", "orgs", "credits", "tasks_sharing", "proxy", "telemetry"}
+MODELS = sorted(
+    (m for m in admin.site._registry if m._meta.app_label in FIRST_PARTY), key=lambda m: m._meta.label
+)  # fmt: skip
+
+
+@pytest.fixture
+def root(db):
+    return factories.user("root@example.com", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def cockpit(client, root):
+    client.force_login(root)
+    return client
+
+
+def fill(alice, acme, *, number=0):
+    """A row of everything; number: to make another set beside it."""
+    at = timezone.now()
+    actor = factories.actor(alice, acme)
+    factories.client_session(alice, label=f"editor {number}")
+    invite(organization=acme, email=f"x{number}@x.example", role="member", by=actor, at=at)
+    account = credit.account_of(user_id=alice.pk, organization_id=acme.pk, at=at)
+    credit.grant(account=account, amount_nanos=10**12, key=f"g{number}", by=None, at=at, note="n")
+    upstream = proxy.put_upstream(
+        name=f"u{number}", base_url="https://a.example/v1", api_key="sk-very-secret", by=None, at=at
+    )
+    proxy.put_model(
+        model_id=f"v/m{number}", upstream=upstream, upstream_model="m", rates=Rates(1, 1, 1, 1),
+        facts=proxy.ModelFacts(), by=None, at=at,
+    )  # fmt: skip
+    call = read(b'{"model": "v/m%d", "messages": [{"role": "user"}]}' % number)
+    proxy.admit(actor=actor, call=call, task_id="t", at=at)
+    message = {"ts": 1, "type": "say", "say": "text", "text": "canary-conversation"}
+    event = tasks.Event("Task Message", {"taskId": f"t-{number}", "message": message})
+    telemetry.record_events(actor=actor, events=[event], is_retry=False, at=at)
+    tasks.share_task(actor=actor, task_id=f"t-{number}", visibility="public", at=at)
+    tokens.make_key(at=at)
+
+
+@pytest.fixture
+def rows(alice, acme, client):
+    fill(alice, acme)
+    client.get("/api/extension-settings", headers=factories.bearer(alice))
+
+
+def changelist(model) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_every_list_and_page_opens_and_shows_no_secret(cockpit, rows, model):
+    """I2, L4"""
+    pages = [changelist(model)]
+    row = model._base_manager.first()
+    if row is not None:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+        pages.append(reverse(name, args=[row.pk]))
+    secrets = [
+        "sk-very-secret", "canary-conversation", Upstream.unscoped.first().sealed_api_key,
+        Share.unscoped.first().sealed_token, Share.unscoped.first().token_hash,
+        SigningKey.unscoped.first().sealed_private_key, ClientSession.unscoped.first().client_token_hash,
+    ]  # fmt: skip
+    for path in pages:
+        answer = cockpit.get(path)
+        assert answer.status_code == 200, path
+        text = answer.content.decode()
+        assert [secret for secret in secrets if secret and secret in text] == []
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_a_list_asks_as_much_for_many_rows_as_for_few(
+    cockpit, rows, alice, acme, model, django_assert_num_queries, django_assert_max_num_queries
+):
+    for number in (1, 2):
+        fill(alice, acme, number=number)
+    cockpit.get(changelist(model))
+    with django_assert_max_num_queries(25) as few:
+        cockpit.get(changelist(model))
+    for number in range(3, 12):
+        fill(alice, acme, number=number)
+    with django_assert_num_queries(len(few.captured_queries)):
+        cockpit.get(changelist(model))
+
+
+def test_the_first_page_has_its_figures_in_few_queries(
+    cockpit, rows, alice, acme, django_assert_num_queries, django_assert_max_num_queries
+):
+    page = cockpit.get("/admin/").content.decode()
+    for said in ("Tasks", "Completions", "Spend", "Latest on the audit trail", "backfills queued"):
+        assert said in page
+    with django_assert_max_num_queries(20) as few:
+        cockpit.get("/admin/")
+    for number in range(1, 8):
+        fill(alice, acme, number=number)
+    with django_assert_num_queries(len(few.captured_queries)):
+        cockpit.get("/admin/")
+
+
+@pytest.mark.parametrize("model", [Entry, Completion, Event], ids=lambda model: model.__name__)
+def test_ledgers_and_records_are_to_be_looked_at(cockpit, rows, model):
+    """C1, L4"""
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    pk = model._base_manager.first().pk
+    for path in (
+        reverse(f"{name}_add"),
+        reverse(f"{name}_change", args=[pk]),
+        reverse(f"{name}_delete", args=[pk]),
+    ):
+        assert cockpit.post(path, {"note": "x"}).status_code == 403
+
+
+def test_credit_is_granted_with_a_reason(cockpit, rows):
+    account = credit.Account.unscoped.get()
+    before = account.balance_nanos
+    fields = {"action": "grant", "_selected_action": account.pk, "amount": "2.5", "reason": ""}
+    path = changelist(credit.Account)
+
+    assert b"Say why" in cockpit.post(path, fields, follow=True).content
+    assert (
+        b"not an amount"
+        in cockpit.post(path, {**fields, "reason": "x", "amount": "a"}, follow=True).content
+    )
+    cockpit.post(path, {**fields, "reason": "pilot"})
+
+    account.refresh_from_db()
+    assert account.balance_nanos == before + 2_500_000_000
+    assert Entry.unscoped.filter(note="pilot").count() == 1
+
+
+def test_a_key_goes_in_and_never_comes_out(cockpit, rows):
+    """I2"""
+    row = Upstream.unscoped.get()
+    path = reverse("admin:proxy_upstream_change", args=[row.pk])
+    fields = {
+        "name": row.name,
+        "base_url": "https://b.example/v1/",
+        "enabled": "on",
+        "dropped_parameters": "[]",
+    }
+
+    cockpit.post(path, {**fields, "api_key": ""})
+    row.refresh_from_db()
+    assert (row.api_key(), row.base_url) == ("sk-very-secret", "https://b.example/v1")
+
+    cockpit.post(path, {**fields, "api_key": "sk-new"})
+    row.refresh_from_db()
+    assert row.api_key() == "sk-new"
+
+
+def test_the_actions_call_the_rules(cockpit, rows):
+    session, share = ClientSession.unscoped.filter(kind="editor").first(), Share.unscoped.get()
+    cockpit.post(changelist(ClientSession), {"action": "end", "_selected_action": session.pk})
+    cockpit.post(changelist(Share), {"action": "revoke", "_selected_action": share.pk})
+    session.refresh_from_db()
+    share.refresh_from_db()
+    assert session.ended_at is not None
+    assert share.revoked_at is not None

@@ -1,0 +1,76 @@
+"""Chromium, at the sizes of a phone and of a desk."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+SIZES = {"phone": {"width": 390, "height": 844}, "desk": {"width": 1440, "height": 900}}
+
+
+class Visitor:
+    """A browser of its own. complaints: what its console and network said that should not be."""
+
+    def __init__(self, browser, base, name, size, scheme, **context):
+        self.base = base
+        self.name = name
+        self.context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, **context)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("console", lambda m: self._note(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda error: self._note(str(error)))
+        self.page.on("request", self._watch)
+
+    def _note(self, text: str) -> None:
+        self.complaints.append(text)
+
+    def _watch(self, request) -> None:
+        if not request.url.startswith((self.base, "data:", "vscode://")):
+            self._note(f"asked {request.url}")
+
+    def go(self, path: str):
+        self.page.goto(path if path.startswith("http") else self.base + path)
+        return self.look(path)
+
+    def look(self, label: str):
+        """Keep a screenshot, and see that nothing sticks out."""
+        page = self.page
+        width = page.viewport_size["width"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, label
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        safe = (
+            label.replace(self.base, "").partition("?")[0].strip("/").replace("/", "-") or "start"
+        )
+        page.screenshot(path=SCREENSHOTS / f"{self.name}-{safe[:60]}.png", full_page=True)
+        return page
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    # Playwright keeps an event loop in this thread, where the tests ask the database as well.
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[("phone", "light"), ("desk", "dark")], ids=["phone", "desk"])
+def visitor(request, chromium, live_url):
+    """``visitor(**context)`` opens a browser that nobody is signed in to."""
+    size, scheme = request.param
+    opened = []
+
+    def open_(**context):
+        opened.append(Visitor(chromium, live_url, size, size, scheme, **context))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.context.close()
+        assert one.complaints == []

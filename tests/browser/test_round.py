@@ -1,0 +1,120 @@
+"""From sign-in to share, as a person sees it."""
+
+import re
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from tasks_sharing import actions as tasks
+from tests import factories
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+STATE = "0123456789abcdef0123456789abcdef"
+SIGN_IN = f"/extension/sign-in?state={STATE}&auth_redirect=vscode://RooVeterinaryInc.roo-cline"
+HOSTILE = (
+    "<script>window.hacked = 1</script> <img src=x onerror='window.hacked = 1'> "
+    "![p](http://evil.example/p.png) [l](javascript:window.hacked=1) <b onmouseover=1>x</b>"
+)
+
+
+def log_in(visitor, person) -> None:
+    page = visitor.page
+    page.fill("input[name=login]", person.email)
+    page.fill("input[name=password]", factories.PASSWORD)
+    page.click("button:has-text('Sign in')")
+    page.wait_for_load_state()
+
+
+def record(person, org, text="Check this server", result="It **works**."):
+    for ts, say, said in (
+        (1, "text", text),
+        (2, "completion_result", result),
+        (3, "command_output", result),
+    ):
+        message = {"ts": ts, "type": "say", "say": say, "text": said}
+        event = tasks.Event("Task Message", {"taskId": "t-1", "message": message})
+        tasks.record_event(actor=factories.actor(person, org), event=event, at=timezone.now())
+    return tasks.share_task(
+        actor=factories.actor(person, org), task_id="t-1", visibility="public", at=timezone.now()
+    ).url
+
+
+def test_the_whole_round(visitor, live_url, alice, acme):
+    mine = visitor()
+    page = mine.go(SIGN_IN)
+    log_in(mine, alice)
+    mine.look("consent")
+    text = page.inner_text("main")
+    assert alice.email in text
+    assert "Acme" in text
+    assert "VS Code" in text
+    page.click("text=Continue")
+    page.wait_for_selector("#callback-url")
+    mine.look("hand-off")
+
+    callback = page.inner_text("#callback-url")
+    code = re.search(r"code=([A-Za-z0-9_-]+)", callback)[1]
+    exchange = Client().post(
+        "/v1/client/sign_ins",
+        f"strategy=ticket&ticket={code}",
+        content_type="application/x-www-form-urlencoded",
+    )
+    assert exchange.status_code == 200
+    page.wait_for_selector("text=Signed in on VS Code", timeout=15_000)
+
+    url = record(alice, acme)
+    stranger = visitor()
+    shared = stranger.go(url.replace(url.partition("/share")[0], live_url))
+    assert "Check this server" in shared.inner_text("h1")
+    assert shared.inner_text("[data-role=result] strong") == "works"
+
+
+def test_hostile_text_runs_nothing_and_loads_nothing(visitor, live_url, alice, acme):
+    """J1: with scripts and without."""
+    url = record(alice, acme, text=HOSTILE, result=HOSTILE)
+    path = url[url.index("/share/") :]
+    for context in ({}, {"java_script_enabled": False}):
+        stranger = visitor(**context)
+        stranger.page.goto(live_url + path)
+        assert "<script>window.hacked" in stranger.page.inner_text("main")
+        if not context:
+            stranger.page.evaluate(
+                "document.querySelectorAll('details').forEach(d => d.open = true)"
+            )
+            stranger.page.hover("main")
+            assert stranger.page.evaluate("window.hacked") is None
+        html = stranger.page.content()
+        assert not re.search(r"<[^>]+\son\w+=", html)
+        assert "evil.example" not in "".join(re.findall(r"<(?:img|script|link)[^>]*>", html))
+
+
+def test_every_page_fits_and_is_quiet(visitor, alice, acme):
+    record(alice, acme)
+    mine = visitor()
+    for path in ("/", "/connect", "/accounts/login/", "/accounts/password/reset/", "/cli/sign-in"):
+        mine.go(path)
+    mine.go("/accounts/login/")
+    log_in(mine, alice)
+    for path in (
+        "/", "/tasks", "/tasks?of=team", "/task/t-1", "/task/t-1/delete", "/account", "/account/devices",
+        "/account/devices/end-all", "/account/tokens/new", "/organizations", f"/organizations/{acme.pk}",
+        f"/organizations/{acme.pk}/settings", f"/organizations/{acme.pk}/members/{alice.pk}",
+        "/accounts/email/", "/accounts/2fa/", "/accounts/password/change/", "/accounts/sessions/",
+        f"/cli/sign-in?state={STATE}&callback=http://127.0.0.1:49152/callback",
+    ):  # fmt: skip
+        mine.go(path)
+
+
+def test_the_keyboard_reaches_the_content_first(visitor):
+    page = visitor().go("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+
+
+def test_an_address_is_copied(visitor, live_url):
+    one = visitor(permissions=["clipboard-read", "clipboard-write"])
+    page = one.go("/connect")
+    page.click("copy-button[for=variables] button")
+    page.wait_for_selector("text=Copied")
+    assert f"ROO_CODE_API_URL={live_url}" in page.evaluate("navigator.clipboard.readText()")
