@@ -215,14 +215,18 @@ class _Stream:
                     break
                 await self._write(self._meter.feed(data))
             await self._write(self._meter.finish())
-            failed = self._meter.failed
-            self._outcome.status = Completion.Status.FAILED if failed else Completion.Status.DONE
+            self._meter.complete = True
             await self._send({"type": "http.response.body", "body": b""})
         finally:
             if pending is not None:
                 pending.cancel()
                 await asyncio.gather(pending, return_exceptions=True)
             await source.aclose()
+            if self._meter.complete:  # also for a client that left at the last event
+                failed = self._meter.failed
+                self._outcome.status = (
+                    Completion.Status.FAILED if failed else Completion.Status.DONE
+                )
             self._outcome.usage, self._outcome.is_estimated = self._meter.usage(
                 prompt_tokens=self._admitted.prompt_tokens
             )

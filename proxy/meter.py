@@ -117,6 +117,7 @@ class StreamMeter:
         self._text_bytes = 0
         self._reported: Usage | None = None
         self.failed = False  # the upstream reported an error in the stream
+        self.complete = False  # the upstream said that nothing follows
 
     def feed(self, data: bytes) -> bytes:
         """The bytes to forward; of an unfinished line, nothing yet."""
@@ -149,7 +150,10 @@ class StreamMeter:
         if not line.startswith(b"data:"):
             return line
         payload = line[5:].strip()
-        if not payload or payload == b"[DONE]":
+        if not payload:
+            return line
+        if payload == b"[DONE]":
+            self.complete = True
             return line
         try:
             chunk = _answer.decode(payload)

@@ -93,6 +93,8 @@ class FakeUpstream:
         elif "silent" not in model:
             yield event(choices=[], usage=USAGE)
         yield b"data: [DONE]\n\n"
+        if "lingers" in model:
+            await asyncio.sleep(30)
 
     async def models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "plain", "object": "model"}]})

@@ -49,6 +49,7 @@ def offered(transactional_db, upstream):
         "fails",
         "breaks",
         "endless",
+        "lingers",
         *(f"status-{s}" for s in (400, 401, 402, 404, 408, 409, 422, 429, 500, 503)),
     ]
     for name in names:
@@ -163,6 +164,13 @@ class TestWhatIsCharged:
         assert (row.status, row.is_estimated) == ("cut", True)
         assert row.cost_nanos > 0
         assert account.balance_nanos == USD - row.cost_nanos
+
+    def test_who_leaves_at_the_last_event_had_the_whole_answer(self, client, account, upstream):
+        """The client closes at [DONE], which may be before the upstream ends its body."""
+        list(ask(client, "fake/lingers", stream=True))
+        row = settled(account)
+        assert upstream.cut.wait(5)
+        assert (row.status, row.cost_nanos, row.is_estimated) == ("done", COST_NANOS, False)
 
     def test_the_task_is_remembered(self, client, account):
         ask(client, extra_headers={"X-Roo-Task-ID": "task-7"})
