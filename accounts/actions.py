@@ -91,6 +91,22 @@ def make_user(
     return user
 
 
+def make_staff(*, user: User, at: datetime) -> None:
+    """Let a person use the administration; nothing happens if they may already."""
+    if user.is_staff and user.is_superuser:
+        return
+    with transaction.atomic():
+        User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)
+        audit.record(
+            action="user.made_staff",
+            actor=None,
+            target_kind="user",
+            target_id=user.pk,
+            after={"is_staff": True},
+            at=at,
+        )
+
+
 def set_password(*, user: User, password: str, at: datetime) -> None:
     """A new password by the operator; nothing happens if it is the present one.
 

@@ -17,6 +17,7 @@ from proxy import demo
 from proxy.calls import Call
 from proxy.models import Alias, Completion, LanguageModel, Price, Upstream
 from proxy.pricing import FREE, Rates, Usage, cost_nanos, worst_case_nanos
+from roocloud.lib.crypto import CannotUnseal
 from roocloud.lib.refusals import Forbidden, InvalidInput, NotFound
 from roocloud.lib.text import clean_label, storable
 
@@ -49,8 +50,10 @@ def put_upstream(
     if not api_key or not api_key.isascii() or any(c.isspace() for c in api_key):
         raise InvalidInput("must be a key without spaces", field="api_key")
     with transaction.atomic():
-        upstream = Upstream.unscoped.filter(name=name).first() or Upstream(name=name, created_at=at)
+        upstream, _ = Upstream.unscoped.get_or_create(name=name, defaults={"created_at": at})
         before = upstream.base_url
+        if upstream.enabled and before == base_url and _has_key(upstream, api_key):
+            return upstream
         upstream.base_url = base_url
         upstream.enabled = True
         upstream.set_api_key(api_key)
@@ -65,6 +68,13 @@ def put_upstream(
             at=at,
         )
     return upstream
+
+
+def _has_key(upstream: Upstream, api_key: str) -> bool:
+    try:
+        return upstream.api_key() == api_key
+    except CannotUnseal:
+        return False
 
 
 def checked_base_url(base_url: str) -> str:

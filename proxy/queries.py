@@ -128,6 +128,11 @@ def dashboard_days(since: datetime) -> Sequence[Mapping[str, object]]:
     )
 
 
+def has_models(*, at: datetime) -> bool:
+    """Whether anybody may complete anything; without a model with a price nobody may."""
+    return demo.is_offered() or LanguageModel.unscoped.offered().priced(at).exists()
+
+
 def model_choices(actor: Actor) -> list[tuple[str, str]]:
     """(id, name) of each model that the actor may use, for the provider sign-up page."""
     return [(entry["id"], entry["name"]) for entry in models(actor, at=timezone.now())]

@@ -1,5 +1,5 @@
 // node scripts/vendor.mjs FROM TO: copy the modules that pages load from node_modules.
-import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const FILES = { "chart.js": "dist/chart.umd.min.js" };
@@ -8,6 +8,8 @@ const [from, to] = process.argv.slice(2);
 mkdirSync(to, { recursive: true });
 for (const [name, file] of Object.entries(FILES)) {
   const { version } = JSON.parse(readFileSync(join(from, name, "package.json"), "utf8"));
-  copyFileSync(join(from, name, file), join(to, name));
+  const code = readFileSync(join(from, name, file), "utf8");
+  // The map is not served, and collectstatic fails on a reference to a file that is not there.
+  writeFileSync(join(to, name), code.replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n"));
   console.log(`  ${name} ${version}`);
 }

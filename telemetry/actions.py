@@ -151,6 +151,9 @@ def run_backfill(*, job_id: str, at: datetime) -> None:
     job = Backfill.unscoped.filter(pk=job_id, state=Backfill.State.QUEUED).first()
     if job is None:
         return
+    if job.attempts >= MAX_ATTEMPTS:  # none of them came to its end
+        _fail(job, "interrupted")
+        return
     Backfill.unscoped.filter(pk=job_id).update(attempts=F("attempts") + 1, tried_at=at)
     try:
         with job.body.open("rb") as file:
@@ -159,19 +162,19 @@ def run_backfill(*, job_id: str, at: datetime) -> None:
             task_pk=job.task_pk, messages=messages, requested_at=job.received_at
         )
     except (Refusal, OSError, LookupError) as fault:
-        _fail(job, fault)
+        _fail(job, type(fault).__name__)
         return
     Backfill.unscoped.filter(pk=job_id).update(
         state=Backfill.State.DONE, message_count=count, error=""
     )
 
 
-def _fail(job: Backfill, fault: Exception) -> None:
+def _fail(job: Backfill, error: str) -> None:
     gives_up = job.attempts + 1 >= MAX_ATTEMPTS
     logger.warning("A backfill failed", extra={"job": job.pk, "gives_up": gives_up})
     Backfill.unscoped.filter(pk=job.pk).update(
         state=Backfill.State.FAILED if gives_up else Backfill.State.QUEUED,
-        error=clean_label(type(fault).__name__, 300),
+        error=error,
     )
 
 

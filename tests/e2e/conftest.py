@@ -2,11 +2,13 @@
 
 import http.client
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,25 +16,38 @@ import redis
 from django.conf import settings
 from django.db import connection
 
+from roocloud.lib.crypto import new_key
+from tests.e2e.front_door import front_door
 from tests.fakes.upstream import KEY, fake_upstream
 
 ROOT = Path(__file__).resolve().parents[2]
+NAMES = Path(__file__).with_name("names")
+PUBLIC_HOST = "cloud.example.test"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Production runs on PostgreSQL alone, so elsewhere its tests do not exist."""
+    if connection.vendor == "postgresql":
+        return
+    absent = [item for item in items if item.get_closest_marker("postgresql")]
+    config.hook.pytest_deselected(items=absent)
+    items[:] = [item for item in items if item not in absent]
 
 
 class Deployment:
-    """urls: one per process. folder: with the servers' logs. manage: runs a command of manage.py
-    and gives its output."""
+    """urls: how it is reached. env: of its processes. folder: with their logs."""
 
     def __init__(self, urls: list[str], env: dict[str, str], folder: Path) -> None:
         self.urls = urls
+        self.env = env
         self.folder = folder
-        self._env = env
 
     def manage(self, *arguments: str) -> str:
+        """What a command of manage.py printed."""
         done = subprocess.run(  # noqa: S603 - our own interpreter and script
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=self._env,
+            env=self.env,
             capture_output=True,
             text=True,
             check=False,
@@ -68,53 +83,106 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
-@pytest.fixture(scope="module")
-def deploy(tmp_path_factory) -> Iterator[Callable[..., Deployment]]:
-    """``deploy(processes=2, env={…})``; everything ends with the module."""
-    running: list[subprocess.Popen[bytes]] = []
-    created: list[str] = []
+class Launcher:
+    """Starts deployments and ends what it started."""
 
-    def start(*, processes: int = 1, env: dict[str, str] | None = None) -> Deployment:
-        folder = tmp_path_factory.mktemp("deployment")
+    def __init__(self, folders: pytest.TempPathFactory, resources: ExitStack) -> None:
+        self._folders = folders
+        self._resources = resources
+        self._databases = 0
+
+    def embedded(self, *, processes: int = 1, env: dict[str, str] | None = None) -> Deployment:
+        """What ``make run`` starts, or several of it on one PostgreSQL and Redis."""
+        folder = self._folders.mktemp("deployment")
         ports = [_free_port() for _ in range(processes)]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
-        base = {
+        made = Deployment(
+            urls, {**self._base(folder), "ROOCLOUD_PUBLIC_URL": urls[0], **(env or {})}, folder
+        )
+        if connection.vendor == "postgresql":
+            made.env |= self._databases_of_its_own()
+        for port, url in zip(ports, urls, strict=True):
+            self._serve(made, port, url)
+        return made
+
+    def production(self) -> Deployment:
+        """As docs/operator.md says: TLS in front of two web processes, a worker, a scheduler."""
+        folder = self._folders.mktemp("production")
+        door = self._resources.enter_context(front_door(PUBLIC_HOST, folder))
+        made = Deployment(
+            [f"https://{PUBLIC_HOST}:{door.port}"],
+            {
+                **self._base(folder),
+                **self._databases_of_its_own(),
+                "ROOCLOUD_MODE": "production",
+                "ROOCLOUD_PUBLIC_URL": f"https://{PUBLIC_HOST}:{door.port}",
+                "ROOCLOUD_SECRET_KEY": secrets.token_urlsafe(48),
+                "ROOCLOUD_FIELD_KEYS": new_key("k1"),
+                "ROOCLOUD_TRUSTED_PROXIES": "1",
+                "ROOCLOUD_INTERNAL_NETWORKS": "127.0.0.0/8",
+                "EMAIL_URL": "smtp://mail.example.com",
+                "ROOCLOUD_TEST_HOST": PUBLIC_HOST,
+                "PYTHONPATH": str(NAMES),
+                "SSL_CERT_FILE": str(door.trusted),
+            },
+            folder,
+        )
+        made.manage("migrate")
+        made.manage("collectstatic", "--noinput")
+        ports = [_free_port(), _free_port()]
+        backends = [f"http://127.0.0.1:{port}" for port in ports]
+        for port, url in zip(ports, backends, strict=True):
+            self._serve(made, port, url)
+        door.lead_to(backends)
+        celery = [sys.executable, "-m", "celery", "-A", "roocloud"]
+        self._run(made, "worker", [*celery, "worker", "--concurrency", "1"])
+        self._run(made, "beat", [*celery, "beat", "--schedule", str(folder / "schedule")])
+        return made
+
+    def _base(self, folder: Path) -> dict[str, str]:
+        return {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "ROOCLOUD_DATA_DIR": str(folder / "data"),
-            "ROOCLOUD_PUBLIC_URL": urls[0],
             "PYTHONUNBUFFERED": "1",
-            **(env or {}),
         }
-        if connection.vendor == "postgresql":
-            name = f"roocloud_e2e_{os.getpid()}_{ports[0]}"
-            _admin(f"CREATE DATABASE {name}")
-            created.append(name)
-            given = settings.DATABASES["default"]
-            base["DATABASE_URL"] = (
-                f"postgres://{given['USER']}:{given['PASSWORD']}@{given['HOST']}:{given['PORT']}/{name}"
-            )
-            base["REDIS_URL"] = _empty_redis(1 + len(created))
-        for port, url in zip(ports, urls, strict=True):
-            with (folder / f"server-{port}.log").open("wb") as log:
-                process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
-                    [sys.executable, "manage.py", "serve", "--port", str(port)],
-                    cwd=ROOT,
-                    env=base,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-            running.append(process)
-            _wait_for(url, process)
-        return Deployment(urls, base, folder)
 
-    yield start
-    for process in running:
-        process.terminate()
-    for process in running:
-        assert process.wait(timeout=20) in (0, -15)
-    for name in created:
-        _admin(f"DROP DATABASE {name} WITH (FORCE)")
+    def _databases_of_its_own(self) -> dict[str, str]:
+        self._databases += 1
+        name = f"roocloud_e2e_{os.getpid()}_{_free_port()}"
+        _admin(f"CREATE DATABASE {name}")
+        self._resources.callback(_admin, f"DROP DATABASE {name} WITH (FORCE)")
+        given = settings.DATABASES["default"]
+        place = f"{given['USER']}:{given['PASSWORD']}@{given['HOST']}:{given['PORT']}"
+        return {
+            "DATABASE_URL": f"postgres://{place}/{name}",
+            "REDIS_URL": _empty_redis(1 + self._databases),
+        }
+
+    def _serve(self, made: Deployment, port: int, url: str) -> None:
+        command = [sys.executable, "manage.py", "serve", "--port", str(port)]
+        _wait_for(url, self._run(made, f"server-{port}", command))
+
+    def _run(self, made: Deployment, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        with (made.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
+                command, cwd=ROOT, env=made.env, stdout=log, stderr=subprocess.STDOUT
+            )
+        self._resources.callback(_end, process)
+        return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    assert process.wait(timeout=20) in (0, -15)
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory) -> Iterator[Launcher]:
+    """``launch.embedded(processes=2, env={…})``, ``launch.production()``; everything ends with the
+    module."""
+    with ExitStack() as resources:
+        yield Launcher(tmp_path_factory, resources)
 
 
 def _empty_redis(number: int) -> str:

@@ -17,16 +17,22 @@ def people(deployment) -> None:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def deployment(deploy, upstream, upstream_key):
-    """Two processes on PostgreSQL and Redis, one on SQLite; a priced model on a fake upstream."""
-    made = deploy(processes=2 if connection.vendor == "postgresql" else 1)
-    people(made)
-    made.manage("create_upstream", "fake", "--base-url", upstream.url, "--api-key", upstream_key)
-    made.manage(
+def models(deployment, upstream, upstream_key) -> None:
+    deployment.manage(
+        "create_upstream", "fake", "--base-url", upstream.url, "--api-key", upstream_key
+    )
+    deployment.manage(
         "create_model", "acme/coder", "--upstream", "fake", "--upstream-model", "plain",
         "--input-price", "3", "--output-price", "15", "--cached-input-price", "0.3",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def deployment(launch, upstream, upstream_key):
+    """Two processes on PostgreSQL and Redis, one on SQLite; a priced model on a fake upstream."""
+    made = launch.embedded(processes=2 if connection.vendor == "postgresql" else 1)
+    people(made)
+    models(made, upstream, upstream_key)
     return made
 
 
@@ -87,8 +93,22 @@ def test_the_doctor_finds_a_healthy_server_healthy(deployment):
     assert "✗" not in seen
 
 
-def test_without_an_upstream_the_demo_answers_and_says_what_it_is(deploy):
-    made = deploy()
+@pytest.mark.postgresql
+def test_production_works_as_the_operators_guide_sets_it_up(launch, upstream, upstream_key):
+    """Behind TLS, with two web processes, a worker and a scheduler."""
+    made = launch.production()
+    assert made.manage("create_user", "root@example.com", "--password", PASSWORD, "--staff")
+    models(made, upstream, upstream_key)
+
+    seen = made.manage("doctor")
+
+    assert "acme/coder" in seen
+    assert "The whole round works." in seen
+    assert "Traceback" not in "".join(log.read_text() for log in made.folder.glob("*.log"))
+
+
+def test_without_an_upstream_the_demo_answers_and_says_what_it_is(launch):
+    made = launch.embedded()
 
     seen = made.manage("doctor")
 
@@ -96,10 +116,16 @@ def test_without_an_upstream_the_demo_answers_and_says_what_it_is(deploy):
     assert "The whole round works." in seen
 
 
-def test_a_first_administrator_is_made_once(deploy):
-    made = deploy(env={"ROOCLOUD_ADMIN_EMAIL": "root@example.com"})
+def test_a_first_administrator_is_made_once(launch):
+    made = launch.embedded(
+        env={
+            "ROOCLOUD_ADMIN_EMAIL": "root@example.com",
+            "ROOCLOUD_UPSTREAM_BASE_URL": "http://127.0.0.1:9/v1",
+        }
+    )
 
     made.manage("check")
     log = next(made.folder.glob("server-*.log")).read_text()
     assert "Password (shown this once): " in log
     assert log.count("First administrator: root@example.com") == 1
+    assert "No model is offered yet" in log

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from audit.models import Entry
 from proxy import actions
 from proxy.models import LanguageModel, Price, Upstream
 from proxy.pricing import Rates
@@ -197,6 +198,7 @@ def test_the_environments_upstream_comes_and_goes(db, settings):
         actions.sync_environment_upstream(at=timezone.now())
     row = Upstream.unscoped.get()
     assert (row.enabled, row.api_key()) == (True, "sk-env")
+    assert Entry.objects.filter(action="upstream.saved").count() == 1, "nothing changed"
 
     settings.ROOCLOUD_UPSTREAM_BASE_URL = ""
     actions.sync_environment_upstream(at=timezone.now())

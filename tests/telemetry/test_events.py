@@ -246,6 +246,16 @@ class TestBackfill:
             actions.run_backfill(job_id=job.pk, at=later)
         assert Backfill.unscoped.get().state == "failed"
 
+    def test_a_job_that_never_ends_is_given_up(self, client, bob):
+        upload(client, bob, self.MESSAGES)
+        Message.unscoped.all().delete()
+        job = Backfill.unscoped.get()
+        Backfill.unscoped.update(state="queued", attempts=actions.MAX_ATTEMPTS)
+        actions.run_backfill(job_id=job.pk, at=timezone.now())
+        job.refresh_from_db()
+        assert (job.state, job.error) == ("failed", "interrupted")
+        assert not Message.unscoped.exists()
+
     def test_uploads_are_purged(self, client, bob, settings):
         upload(client, bob, self.MESSAGES)
         later = timezone.now() + settings.ROOCLOUD_BACKFILL_KEEP + timedelta(seconds=1)

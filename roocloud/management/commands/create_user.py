@@ -36,6 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--org", metavar="NAME", help="made with this person as owner if new")
         parser.add_argument("--role", help="in the organization; default: member, or owner if new")
         parser.add_argument("--credit", metavar="USD", help="for the organization, else the person")
+        parser.add_argument("--staff", action="store_true", help="may use the administration")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -53,10 +54,13 @@ class Command(BaseCommand):
                 password=options["password"],
                 first_name=options["first_name"],
                 last_name=options["last_name"],
+                is_staff=options["staff"],
                 at=at,
             )
         elif options["password"]:
             accounts.set_password(user=user, password=options["password"], at=at)
+        if options["staff"]:
+            accounts.make_staff(user=user, at=at)
         organization = None
         if options["org"]:
             organization = orgs.find_organization(options["org"])

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from proxy.actions import sync_environment_upstream
+from proxy.queries import has_models
 from roocloud.first_run import ensure_administrator
 from roocloud.serving import serve
 
@@ -22,12 +23,14 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=settings.PORT)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if settings.ROOCLOUD_MODE == "embedded":
+        is_embedded = settings.ROOCLOUD_MODE == "embedded"
+        if is_embedded:
             call_command("migrate", interactive=False, verbosity=0)
-            self._welcome()
         else:
             self.check_migrations()
         sync_environment_upstream(at=timezone.now())
+        if is_embedded:
+            self._welcome()
         serve(host=options["host"], port=options["port"])
 
     def _welcome(self) -> None:
@@ -51,5 +54,11 @@ class Command(BaseCommand):
             lines += ["", f"  First administrator: {made.email}"]
             if made.password:
                 lines += [f"  Password (shown this once): {made.password}"]
+        if not has_models(at=timezone.now()):
+            lines += [
+                "",
+                "  No model is offered yet. Name one of the upstream's and its price:",
+                "    manage.py create_model ID --upstream NAME --input-price … --output-price …",
+            ]
         self.stdout.write("\n".join([*lines, ""]), ending="\n")
         self.stdout.flush()
