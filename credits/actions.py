@@ -1,14 +1,16 @@
 """Every movement of credit, each in one transaction. Amounts are nano-dollars."""
 
 import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import F
 
 from accounts.actors import Actor
 from audit import actions as audit
 from credits.models import Account, Entry, Hold
+from roocloud.lib.bulk import update_rows
 from roocloud.lib.money import MAX_NANOS, format_usd
 from roocloud.lib.refusals import InvalidInput, Refusal
 from roocloud.lib.text import clean_label
@@ -43,20 +45,20 @@ def grant(
     if not 0 < amount_nanos <= MAX_NANOS:
         raise InvalidInput("must be above zero and at most 100 million USD", field="amount")
     with transaction.atomic():
-        _lock(account.pk)
+        locked = _lock([account.pk])[account.pk]
         if Entry.unscoped.filter(account=account, key=key).exists():
             return False
-        _post(
-            Entry(
-                account=account,
-                kind=Entry.Kind.GRANT,
-                amount_nanos=amount_nanos,
-                key=key,
-                made_by_id=by.user_id if by else "",
-                note=clean_label(note, 200),
-                posted_at=at,
-            )
+        Entry.unscoped.create(
+            account=account,
+            kind=Entry.Kind.GRANT,
+            amount_nanos=amount_nanos,
+            key=key,
+            made_by_id=by.user_id if by else "",
+            note=clean_label(note, 200),
+            posted_at=at,
         )
+        locked.balance_nanos += amount_nanos
+        _store([locked])
         audit.record(
             action="credit.granted",
             actor=by,
@@ -70,31 +72,68 @@ def grant(
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """amount_nanos: the worst case, zero or more. key: the same one is the same hold."""
+
+    account_id: str
+    key: str
+    amount_nanos: int
+
+
 def place_hold(*, account_id: str, key: str, amount_nanos: int, at: datetime) -> Hold:
-    """Set aside the worst-case cost of a completion, before the first upstream byte (C3, C7).
+    """One hold. Raises InsufficientCredit; see place_holds."""
+    (placed,) = place_holds([HoldRequest(account_id, key, amount_nanos)], at=at)
+    if isinstance(placed, InsufficientCredit):
+        raise placed
+    return placed
 
-    amount_nanos: zero or more. The same key gives the same hold, so a caller may repeat the call.
 
-    Raises InsufficientCredit if balance less open holds does not cover the amount.
+def place_holds(
+    requests: Sequence[HoldRequest], *, at: datetime
+) -> list[Hold | InsufficientCredit]:
+    """Set aside the worst-case cost of each completion, before its first upstream byte (C3, C7).
+
+    All in one transaction, decided in order: what an earlier request takes is not free for a later
+    one. A request gets its hold, the hold it got before under the same key (C8), or the refusal.
     """
     with transaction.atomic():
-        # The account row is the lock: its holds are decided one after another.
-        account = _lock(account_id)
-        if earlier := account.holds.filter(key=key).first():
-            return earlier
-        free_nanos = account.balance_nanos - account.holds.open().total_nanos()
-        if amount_nanos > max(free_nanos, 0):
-            raise InsufficientCredit(_refusal(account, free_nanos, amount_nanos))
-        return account.holds.create(key=key, amount_nanos=amount_nanos, placed_at=at)
+        accounts = _lock({request.account_id for request in requests})
+        keys = [request.key for request in requests]
+        known = {
+            (hold.account_id, hold.key): hold
+            for hold in Hold.unscoped.filter(account__in=accounts, key__in=keys)
+        }
+        results: list[Hold | InsufficientCredit] = []
+        placed: list[Hold] = []
+        for request in requests:
+            account = accounts[request.account_id]
+            if earlier := known.get((account.pk, request.key)):
+                results.append(earlier)
+                continue
+            free_nanos = account.balance_nanos - account.held_nanos
+            if request.amount_nanos > max(free_nanos, 0):
+                results.append(InsufficientCredit(_refusal(account, request.amount_nanos)))
+                continue
+            hold = Hold(
+                account=account, key=request.key, amount_nanos=request.amount_nanos, placed_at=at
+            )
+            account.held_nanos += hold.amount_nanos
+            known[account.pk, hold.key] = hold
+            placed.append(hold)
+            results.append(hold)
+        Hold.unscoped.bulk_create(placed)
+        _store([accounts[pk] for pk in {hold.account_id for hold in placed}])
+    return results
 
 
-def _refusal(account: Account, free_nanos: int, amount_nanos: int) -> str:
+def _refusal(account: Account, amount_nanos: int) -> str:
     whose, whom = (
         ("Your organization's", "an admin of your organization")
         if account.organization_id
         else ("Your", "the administrator of this server")
     )
-    in_flight = account.balance_nanos - free_nanos
+    in_flight = account.held_nanos
     waiting = f", of which {format_usd(in_flight)} is set aside for running requests"
     return (
         f"{whose} credit is used up: {format_usd(account.balance_nanos)} left"
@@ -103,36 +142,74 @@ def _refusal(account: Account, free_nanos: int, amount_nanos: int) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a completion came to."""
+
+    hold_id: int
+    cost_nanos: int
+
+
 def settle_hold(*, hold_id: int, cost_nanos: int, at: datetime) -> bool:
-    """Charge what a completion came to, at most what was held. True for the one call that did it,
-    however many try (C8)."""
+    """One settlement; True for the call that did it."""
+    (won,) = settle_holds([Settlement(hold_id, cost_nanos)], at=at)
+    return won
+
+
+def settle_holds(settlements: Sequence[Settlement], *, at: datetime) -> list[bool]:
+    """Charge what completions came to, each at most what was held for it, in one transaction.
+
+    True for the one call that settled a hold, however many try (C8).
+    """
     with transaction.atomic():
-        hold = Hold.unscoped.get(pk=hold_id)
-        cost_nanos = min(max(cost_nanos, 0), hold.amount_nanos)
-        won = Hold.unscoped.open().filter(pk=hold_id).update(cost_nanos=cost_nanos, settled_at=at)
-        if not won:
-            return False
-        if cost_nanos:
-            _lock(hold.account_id)
-            _post(
-                Entry(
-                    account_id=hold.account_id,
-                    kind=Entry.Kind.CHARGE,
-                    amount_nanos=-cost_nanos,
-                    key=f"hold:{hold.key}",
-                    hold=hold,
-                    posted_at=at,
-                )
+        wanted = [settlement.hold_id for settlement in settlements]
+        owners = Hold.unscoped.filter(pk__in=wanted).values_list("account_id", flat=True)
+        accounts = _lock(set(owners))
+        still_open = Hold.unscoped.open().in_bulk(wanted)
+        results: list[bool] = []
+        settled: list[Hold] = []
+        for settlement in settlements:
+            hold = still_open.pop(settlement.hold_id, None)
+            results.append(hold is not None)
+            if hold is None:
+                continue
+            hold.cost_nanos = min(max(settlement.cost_nanos, 0), hold.amount_nanos)
+            settled.append(hold)
+            account = accounts[hold.account_id]
+            account.held_nanos -= hold.amount_nanos
+            account.balance_nanos -= hold.cost_nanos
+        update_rows(
+            Hold,
+            [{"pk": h.pk, "cost_nanos": h.cost_nanos, "settled_at": at} for h in settled],
+        )
+        Entry.unscoped.bulk_create(
+            Entry(
+                account_id=hold.account_id,
+                kind=Entry.Kind.CHARGE,
+                amount_nanos=-(hold.cost_nanos or 0),
+                key=f"hold:{hold.key}",
+                hold=hold,
+                posted_at=at,
             )
-    return True
+            for hold in settled
+            if hold.cost_nanos
+        )
+        _store([accounts[pk] for pk in {hold.account_id for hold in settled}])
+    return results
 
 
-def _lock(account_id: str) -> Account:
-    return Account.unscoped.select_for_update().get(pk=account_id)
+def _lock(account_ids: Collection[str]) -> dict[str, Account]:
+    """The accounts by id. Their rows are the lock, always taken in the same order: whatever moves
+    credit on an account, does so one after another."""
+    rows = Account.unscoped.select_for_update().filter(pk__in=account_ids).order_by("pk")
+    return {account.pk: account for account in rows}
 
 
-def _post(entry: Entry) -> None:
-    entry.save(force_insert=True)
-    Account.unscoped.filter(pk=entry.account_id).update(
-        balance_nanos=F("balance_nanos") + entry.amount_nanos
+def _store(accounts: Sequence[Account]) -> None:
+    update_rows(
+        Account,
+        [
+            {"pk": a.pk, "balance_nanos": a.balance_nanos, "held_nanos": a.held_nanos}
+            for a in accounts
+        ],
     )

@@ -6,7 +6,7 @@ Amounts are nano-dollars (10^-9 USD).
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
-from django.db.models import CheckConstraint, F, Q, Sum, UniqueConstraint
+from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 
 from roocloud.lib.ids import new_id
 from roocloud.lib.scoped import ScopedManager
@@ -46,6 +46,7 @@ class Account(models.Model):
         related_name="credit_account",
     )
     balance_nanos = models.BigIntegerField(default=0)  # the sum of its entries, kept beside them
+    held_nanos = models.BigIntegerField(default=0)  # the sum of its open holds, likewise
     created_at = models.DateTimeField()
 
     unscoped = AccountQuerySet.as_manager()
@@ -56,6 +57,9 @@ class Account(models.Model):
             CheckConstraint(
                 condition=Q(organization=None) ^ Q(user=None), name="credits_account_one_owner"
             ),
+            CheckConstraint(
+                condition=Q(held_nanos__gte=0), name="credits_account_held_not_negative"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -65,10 +69,6 @@ class Account(models.Model):
 class HoldQuerySet(models.QuerySet["Hold"]):
     def open(self) -> Self:
         return self.filter(settled_at=None)
-
-    def total_nanos(self) -> int:
-        total: int | None = self.aggregate(total=Sum("amount_nanos"))["total"]
-        return total or 0
 
 
 class Hold(models.Model):

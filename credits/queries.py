@@ -1,12 +1,13 @@
 """Reads of credit. Amounts are nano-dollars."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
-from credits.models import Account, Entry
+from credits.models import Account, Entry, Hold
 
 
 def balance_nanos(actor: Actor) -> int:
@@ -18,25 +19,27 @@ def balance_nanos(actor: Actor) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """An account whose balance is not the sum of its entries."""
+    """An account whose kept sums are not what its rows add up to."""
 
     account_id: str
     balance_nanos: int
     entries_nanos: int
+    held_nanos: int
+    holds_nanos: int
 
 
 def mismatches() -> list[Mismatch]:
     """Accounts that do not prove themselves; empty when the books are right (C1)."""
-    sums = (
-        Entry.unscoped.filter(account=OuterRef("pk"))
-        .order_by()
-        .values("account")
-        .annotate(total=Sum("amount_nanos"))
-        .values("total")
-    )
+    entries = Entry.unscoped.filter(account=OuterRef("pk"))
+    holds = Hold.unscoped.open().filter(account=OuterRef("pk"))
     rows = (
-        Account.unscoped.annotate(entries_nanos=Coalesce(Subquery(sums), 0))
-        .filter(~Q(balance_nanos=F("entries_nanos")))
-        .values_list("pk", "balance_nanos", "entries_nanos")
+        Account.unscoped.annotate(entries_nanos=_sum(entries), holds_nanos=_sum(holds))
+        .exclude(balance_nanos=F("entries_nanos"), held_nanos=F("holds_nanos"))
+        .values_list("pk", "balance_nanos", "entries_nanos", "held_nanos", "holds_nanos")
     )
     return [Mismatch(*row) for row in rows]
+
+
+def _sum(rows: QuerySet[Any]) -> Coalesce:
+    by_account = rows.order_by().values("account").annotate(total=Sum("amount_nanos"))
+    return Coalesce(Subquery(by_account.values("total")), 0)

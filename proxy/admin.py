@@ -4,13 +4,14 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.forms.models import model_to_dict
 from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.actors import web_actor
 from audit import actions as audit
 from proxy import actions
-from proxy.models import Alias, Completion, LanguageModel, Price, Upstream
+from proxy.models import Alias, Completion, LanguageModel, Price, Route, Upstream
 from roocloud.lib.admin import ReadOnlyAdmin
 from roocloud.lib.money import format_usd
 from roocloud.lib.refusals import Refusal
@@ -26,7 +27,10 @@ class UpstreamForm(forms.ModelForm[Upstream]):
 
     class Meta:
         model = Upstream
-        fields = ("name", "base_url", "organization", "enabled", "dropped_parameters")
+        fields = (
+            "name", "base_url", "organization", "enabled", "output_limit", "dropped_parameters",
+            "extra_parameters", "first_byte_timeout_s", "idle_timeout_s",
+        )  # fmt: skip
 
     def clean_base_url(self) -> str:
         try:
@@ -36,10 +40,18 @@ class UpstreamForm(forms.ModelForm[Upstream]):
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
-        moved = "organization" in self.changed_data and self.instance.sealed_api_key
-        if not self.cleaned_data.get("api_key") and (not self.instance.sealed_api_key or moved):
-            self.add_error("api_key", "Give the key: it is sealed for this upstream and owner.")
+        is_moved = {"organization", "base_url"} & set(self.changed_data)
+        if not self.cleaned_data.get("api_key") and (is_moved or not self.instance.sealed_api_key):
+            self.add_error(
+                "api_key", "Give the key: it is sealed for this upstream's address and owner."
+            )
         return cleaned
+
+    def clean_dropped_parameters(self) -> list[str]:
+        return self.cleaned_data["dropped_parameters"] or []
+
+    def clean_extra_parameters(self) -> list[str]:
+        return self.cleaned_data["extra_parameters"] or []
 
 
 @admin.register(Upstream)
@@ -85,6 +97,22 @@ class PriceInline(admin.TabularInline[Price, LanguageModel]):
         return False  # a price of the past stays what it was
 
 
+class RouteInline(admin.TabularInline[Route, LanguageModel]):
+    model = Route
+    extra = 0
+    min_num = 1
+    autocomplete_fields = ("upstream",)
+
+
+class LanguageModelForm(forms.ModelForm[LanguageModel]):
+    class Meta:
+        model = LanguageModel
+        exclude = ()  # noqa: DJ006 - the admin names them
+
+    def clean_tags(self) -> list[str]:
+        return self.cleaned_data["tags"] or []
+
+
 class AliasInline(admin.TabularInline[Alias, LanguageModel]):
     model = Alias
     extra = 0
@@ -92,12 +120,12 @@ class AliasInline(admin.TabularInline[Alias, LanguageModel]):
 
 @admin.register(LanguageModel)
 class LanguageModelAdmin(admin.ModelAdmin[LanguageModel]):
-    list_display = ("model_id", "upstream", "context_window", "max_tokens", "visible", "deprecated")
-    list_filter = ("visible", "deprecated", "upstream")
-    list_select_related = ("upstream",)
+    form = LanguageModelForm
+    list_display = ("model_id", "context_window", "max_tokens", "visible", "deprecated")
+    list_filter = ("visible", "deprecated", "routes__upstream")
     search_fields = ("model_id", "name")
     ordering = ("model_id",)
-    inlines = (PriceInline, AliasInline)
+    inlines = (RouteInline, PriceInline, AliasInline)
 
     def save_model(
         self,
@@ -117,6 +145,21 @@ class LanguageModelAdmin(admin.ModelAdmin[LanguageModel]):
             after={"changed": sorted(form.changed_data)},
             at=timezone.now(),
         )
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: Any) -> None:
+        """Prices, routes and aliases change money and ways, so each is on the trail (L4)."""
+        super().save_formset(request, form, formset, change)
+        changed = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
+        for row in [*changed, *formset.deleted_objects]:
+            audit.record(
+                action=f"model.{row._meta.model_name}_saved",
+                actor=web_actor(request),
+                target_kind="model",
+                target_id=form.instance.model_id,
+                after={key: str(value) for key, value in model_to_dict(row).items()},
+                note="removed" if row in formset.deleted_objects else "",
+                at=timezone.now(),
+            )
 
 
 @admin.register(Completion)

@@ -7,6 +7,7 @@ class ProxyConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import model_choices
-        from proxy import queries
+        from proxy import catalogue, queries
 
+        catalogue.watch()
         model_choices.register(queries.model_choices)

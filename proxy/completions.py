@@ -1,31 +1,33 @@
 """``POST /proxy/v1/chat/completions``: plain ASGI, because it waits long and carries much.
 
-It reads as its contract: identify, read, admit, relay, settle. All database work before the first
-byte is one call on the bounded pool, so an open stream holds no connection.
+It reads as its contract: identify, read, order, admit, relay, settle. Database work is done in
+batches on the bounded pool, so an open stream holds no connection.
 """
 
 import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import aiohttp
 from django.conf import settings
 from django.utils import timezone
 
-from accounts.bearer import authenticate
-from proxy import actions, calls, demo
-from proxy.actions import Admitted
+from proxy import admission, calls, demo, gate, running, upstreams
+from proxy.admission import Admitted, Order, Result
+from proxy.calls import Call
 from proxy.meter import StreamMeter, meter_answer
 from proxy.models import Completion
 from proxy.pricing import NO_USAGE, Usage
+from proxy.running import Running
 from proxy.upstream_errors import UpstreamRefused, refusal
-from roocloud.lib import outbound
-from roocloud.lib.crypto import CannotUnseal
-from roocloud.lib.refusals import Refusal, Unauthenticated
-from roocloud.lib.threads import run_db
+from proxy.upstreams import Attempts
+from roocloud.lib.batches import Batches
+from roocloud.lib.refusals import Refusal, TooLarge
 
 logger = logging.getLogger(__name__)
 
@@ -34,286 +36,121 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-#: Seconds of silence after which a comment keeps the client's connection open (it gives up at 300).
-KEEP_ALIVE_S = 15.0
 _MAX_ANSWER = 64 * 2**20
-_MAX_ERROR = 64 * 2**10
+#: A request beyond this is parsed beside the event loop.
+_LARGE = 2**18
+#: Seconds that a client may pause within its body, and that a refused one is given to finish it.
+_BODY_PAUSE_S = 60
+_DISCARD_S = 10
 _KEEP_ALIVE = b": keep-alive\n\n"
+#: Seconds between two tries to write a settlement down, while this process lives.
+_SETTLE_AGAIN_S = (0.1, 0.5, 2, 5, 10, 20, 30, 60, 60, 60)
+
+_admissions: Batches[Order, Admitted] = Batches(admission.admit)
+_settlements: Batches[Result, int] = Batches(admission.settle)
 
 
 class ClientGone(Exception):
-    """The client closed the connection before its answer was complete."""
+    """The client closed the connection before its request was complete."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How a call ended, for its one settlement."""
+    """How a call goes, for its one settlement. usage: what is to be charged, and whether that is an
+    estimate; asked in the end."""
 
+    started_at: datetime
     status: str = Completion.Status.FAILED
-    usage: Usage = NO_USAGE
-    is_estimated: bool = False
+    usage: Callable[[], tuple[Usage, bool]] = lambda: (NO_USAGE, False)
     error: str = ""
+    attempts: Attempts = field(default_factory=Attempts)
+    first_byte_ms: int | None = None
+
+    def note_first_byte(self) -> None:
+        if self.first_byte_ms is None:
+            elapsed = timezone.now() - self.started_at
+            self.first_byte_ms = int(elapsed.total_seconds() * 1000)
 
 
-async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["method"] != "POST":
-        await _send_refusal(send, UpstreamRefused(405, "method_not_allowed", "Use POST"))
-        return
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    try:
-        body = await _read_body(receive)
-    except ClientGone:
-        return
-    try:
-        admitted = await run_db(_admit, headers, body)
-    except Refusal as refused:
-        await _send_refusal(send, refused)
-        return
-    except CannotUnseal:
-        logger.exception("An upstream's key cannot be opened")
-        message = "This server cannot read its key for the upstream. Tell an administrator."
-        await _send_refusal(send, UpstreamRefused(502, "upstream_auth_failed", message))
-        return
-    except Exception:
-        logger.exception("A completion could not be admitted")
-        message = "This server cannot admit requests right now"
-        unavailable = UpstreamRefused(503, "unavailable", message, retry_after_s=5)
-        await _send_refusal(send, unavailable)
-        return
-    outcome = Outcome()
-    try:
-        await _relay(admitted, outcome, receive, send)
-    finally:
-        # Every way out passes here. What the upstream made is paid for, also when the client hung
-        # up; the shield keeps a cancellation from cancelling the charge.
-        await asyncio.shield(_settle(admitted, outcome))
+class Client:
+    """The side of the caller. started: its answer has begun, so that an error must be an event."""
 
-
-async def _read_body(receive: Receive) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-def _admit(headers: dict[str, str], body: bytes) -> Admitted:
-    at = timezone.now()
-    try:
-        actor = authenticate(headers.get("authorization"), at=at)
-    except Unauthenticated as refused:
-        raise UpstreamRefused(401, "invalid_token", refused.message) from None
-    call = calls.read(body)
-    return actions.admit(actor=actor, call=call, task_id=headers.get("x-roo-task-id", ""), at=at)
-
-
-async def _settle(admitted: Admitted, outcome: Outcome) -> None:
-    try:
-        await run_db(
-            actions.settle,
-            admitted=admitted,
-            usage=outcome.usage,
-            is_estimated=outcome.is_estimated,
-            status=outcome.status,
-            error=outcome.error,
-            at=timezone.now(),
-        )
-    except Exception:
-        # The hold stands, and the sweep settles it.
-        logger.exception(
-            "A completion was not settled", extra={"completion": admitted.completion_id}
-        )
-
-
-# --- Relaying ---------------------------------------------------------------------------------
-
-
-async def _relay(admitted: Admitted, outcome: Outcome, receive: Receive, send: Send) -> None:
-    """Whoever ends first, the answer or the client, ends the other."""
-    work = asyncio.create_task(_answer(admitted, outcome, send))
-    gone = asyncio.create_task(_until_gone(receive))
-    try:
-        async with asyncio.timeout(settings.ROOCLOUD_COMPLETION_LIFETIME.total_seconds() * 0.9):
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-    except TimeoutError:
-        outcome.error = "took too long"
-    finally:
-        if not work.done():
-            outcome.status = Completion.Status.CUT
-            work.cancel()
-        gone.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)
-    if not work.cancelled() and (fault := work.exception()):
-        raise fault
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _answer(admitted: Admitted, outcome: Outcome, send: Send) -> None:
-    answer = _Stream(admitted, outcome, send) if admitted.call.is_stream else None
-    try:
-        if answer is not None:
-            await answer.run()
-        else:
-            await _whole(admitted, outcome, send)
-    except Refusal as refused:
-        outcome.error = refused.code
-        if answer is not None and answer.started:
-            await answer.end_with_error(refused)
-        else:
-            await _send_refusal(send, refused)
-
-
-async def _whole(admitted: Admitted, outcome: Outcome, send: Send) -> None:
-    if admitted.route is None:
-        created = int(timezone.now().timestamp())
-        body = demo.answer(admitted.call, completion_id=admitted.completion_id, created=created)
-    else:
-        async with _open(admitted) as response:
-            body = await response.content.read(_MAX_ANSWER + 1)
-            while not response.content.at_eof() and len(body) <= _MAX_ANSWER:
-                body += await response.content.read(_MAX_ANSWER)
-        if len(body) > _MAX_ANSWER:
-            raise UpstreamRefused(502, "upstream_failed", "The upstream's answer is too large")
-    body, outcome.usage, outcome.is_estimated = meter_answer(
-        body, admitted.cost_nanos, prompt_tokens=admitted.prompt_tokens
-    )
-    outcome.status = Completion.Status.DONE
-    await _send_json(send, 200, body)
-
-
-class _Stream:
-    """A streamed answer: headers, then the upstream's bytes as they come."""
-
-    def __init__(self, admitted: Admitted, outcome: Outcome, send: Send) -> None:
-        self._admitted = admitted
-        self._outcome = outcome
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
         self._send = send
-        self._meter = StreamMeter(admitted.cost_nanos)
         self.started = False
 
-    async def run(self) -> None:
-        source = _events(self._admitted)
-        pending: asyncio.Task[bytes] | None = None
-        try:
-            while True:
-                pending = pending or asyncio.ensure_future(anext(source))
-                done, _ = await asyncio.wait({pending}, timeout=KEEP_ALIVE_S)
-                if not done:
-                    await self._write(_KEEP_ALIVE)
-                    continue
-                finished, pending = pending, None
-                try:
-                    data = finished.result()
-                except StopAsyncIteration:
-                    break
-                await self._write(self._meter.feed(data))
-            await self._write(self._meter.finish())
-            self._meter.complete = True
-            await self._send({"type": "http.response.body", "body": b""})
-        finally:
-            if pending is not None:
-                pending.cancel()
-                await asyncio.gather(pending, return_exceptions=True)
-            await source.aclose()
-            if self._meter.complete:  # also for a client that left at the last event
-                failed = self._meter.failed
-                self._outcome.status = (
-                    Completion.Status.FAILED if failed else Completion.Status.DONE
-                )
-            self._outcome.usage, self._outcome.is_estimated = self._meter.usage(
-                prompt_tokens=self._admitted.prompt_tokens
-            )
+    async def body(self) -> bytes:
+        """Raises ClientGone."""
+        parts = []
+        while True:
+            async with asyncio.timeout(_BODY_PAUSE_S):
+                message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            parts.append(message.get("body", b""))
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _write(self, data: bytes) -> None:
+    async def discard_body(self) -> None:
+        """Take in and drop what a refused client still sends: it would lose the answer with the
+        connection."""
+        try:
+            async with asyncio.timeout(_DISCARD_S):
+                while (message := await self._receive())["type"] == "http.request":
+                    if not message.get("more_body"):
+                        return
+        except TimeoutError:
+            return
+
+    async def gone(self) -> None:
+        """Returns when the client has closed the connection."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def begin_stream(self, upstream: str) -> None:
         if not self.started:
-            self.started = True
-            await self._send(
-                {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": [
-                        (b"content-type", b"text/event-stream; charset=utf-8"),
-                        (b"cache-control", b"no-store"),
-                        (b"x-accel-buffering", b"no"),
-                    ],
-                }
+            await self._start(
+                200,
+                [
+                    (b"content-type", b"text/event-stream; charset=utf-8"),
+                    (b"cache-control", b"no-store"),
+                    (b"x-accel-buffering", b"no"),
+                    (b"x-roocloud-upstream", upstream.encode("ascii", "replace")),
+                ],
             )
-        if data:
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end_with_error(self, refused: Refusal) -> None:
-        """After the first byte an error is an event (trap 30)."""
-        event = b"data: " + json.dumps(_error_body(refused)).encode() + b"\n\n"
-        await self._send({"type": "http.response.body", "body": event})
+    async def write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
+    async def end_stream(self, data: bytes = b"") -> None:
+        await self._send({"type": "http.response.body", "body": data})
 
-async def _events(admitted: Admitted) -> AsyncGenerator[bytes, None]:
-    """The upstream's bytes. Raises UpstreamRefused."""
-    if admitted.route is None:
-        created = int(timezone.now().timestamp())
-        source = demo.stream(admitted.call, completion_id=admitted.completion_id, created=created)
-        async for data in source:
-            yield data
-        return
-    async with _open(admitted) as response:
-        try:
-            async for data in response.content.iter_any():
-                yield data
-        except (aiohttp.ClientError, TimeoutError) as fault:
-            message = f"The upstream {admitted.route.upstream_name} broke off"
-            raise UpstreamRefused(502, "upstream_failed", message) from fault
+    async def send_json(
+        self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None
+    ) -> None:
+        standard = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        await self._start(status, standard + (headers or []))
+        await self.end_stream(body)
 
+    async def refuse(self, refused: Refusal) -> None:
+        """In OpenAI's envelope; after the first byte, as an event (traps 30, 32)."""
+        body = json.dumps(_error_body(refused)).encode()
+        if self.started:
+            await self.end_stream(b"\n\ndata: " + body + b"\n\n")
+            return
+        headers = []
+        if refused.retry_after_s is not None:
+            headers.append((b"retry-after", str(refused.retry_after_s).encode()))
+        await self.send_json(refused.status, body, headers)
 
-class _open:  # noqa: N801 - reads as a verb where it is used
-    """An upstream's good answer, as an async context. Raises UpstreamRefused for any other."""
-
-    def __init__(self, admitted: Admitted) -> None:
-        if admitted.route is None:
-            raise TypeError("the demo model has no upstream")
-        self._route = admitted.route
-        self._accept = "text/event-stream" if admitted.call.is_stream else "application/json"
-        self._response: aiohttp.ClientResponse | None = None
-
-    async def __aenter__(self) -> aiohttp.ClientResponse:
-        name = self._route.upstream_name
-        headers = {
-            "Authorization": f"Bearer {self._route.api_key}",
-            "Content-Type": "application/json",
-            "Accept": self._accept,
-            "Accept-Encoding": "identity",
-        }
-        try:
-            self._response = await outbound.session().post(
-                self._route.url, data=self._route.body, headers=headers, allow_redirects=False
-            )
-            if self._response.status == 200:
-                return self._response
-            body = await self._response.content.read(_MAX_ERROR)
-        except TimeoutError as fault:
-            raise UpstreamRefused(
-                504, "upstream_timeout", f"The upstream {name} did not answer in time"
-            ) from fault
-        except (aiohttp.ClientError, OSError) as fault:
-            raise UpstreamRefused(
-                502, "upstream_failed", f"The upstream {name} cannot be reached"
-            ) from fault
-        status, wait = self._response.status, self._response.headers.get("Retry-After")
-        self._response.close()
-        raise refusal(name, status, body, retry_after=wait)
-
-    async def __aexit__(self, *exc: object) -> None:
-        if self._response is not None:
-            self._response.close()
-
-
-# --- Answers ----------------------------------------------------------------------------------
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 def _error_body(refused: Refusal) -> dict[str, Any]:
@@ -322,21 +159,226 @@ def _error_body(refused: Refusal) -> dict[str, Any]:
     return {"error": error | ({"param": refused.field} if refused.field else {})}
 
 
-async def _send_refusal(send: Send, refused: Refusal) -> None:
-    headers = []
-    if refused.retry_after_s is not None:
-        headers.append((b"retry-after", str(refused.retry_after_s).encode()))
-    await _send_json(send, refused.status, json.dumps(_error_body(refused)).encode(), headers)
+async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
+    client = Client(receive, send)
+    try:
+        await _serve(scope, client)
+    except ClientGone:
+        return
+    except TooLarge:
+        raise  # the entry counts, and answers
+    except Refusal as refused:
+        await client.refuse(refused)
+    except TimeoutError:
+        await client.refuse(UpstreamRefused(408, "timeout", "The request did not arrive in time"))
+    except Exception:
+        logger.exception("A completion failed")
+        message = "This server cannot answer right now"
+        await client.refuse(UpstreamRefused(503, "unavailable", message, retry_after_s=5))
 
 
-async def _send_json(
-    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    standard = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    start = {"type": "http.response.start", "status": status, "headers": standard + (headers or [])}
-    await send(start)
-    await send({"type": "http.response.body", "body": body})
+async def _serve(scope: Scope, client: Client) -> None:
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    at = timezone.now()
+    try:
+        if scope["method"] != "POST":
+            raise UpstreamRefused(405, "method_not_allowed", "Use POST")
+        actor = await gate.identify(headers.get(b"authorization"), at=at)
+    except Refusal:
+        await client.discard_body()
+        raise
+    call = await _read_call(await client.body())
+    order = await gate.order(actor, call, task_id=headers.get(b"x-roo-task-id", ""), at=at)
+    admitted = await _admissions.submit(order)
+    outcome = Outcome(started_at=at)
+    try:
+        await _relay(admitted, outcome, client)
+    finally:
+        # Every way out passes here. What the upstream made is paid for, also when the client hung
+        # up; the shield keeps a cancellation from cancelling the charge.
+        await asyncio.shield(_settle(admitted, outcome))
+
+
+async def _read_call(body: bytes) -> Call:
+    if len(body) <= _LARGE:
+        return calls.read(body)
+    return await asyncio.to_thread(calls.read, body)
+
+
+async def _settle(admitted: Admitted, outcome: Outcome) -> None:
+    usage, is_estimated = outcome.usage()
+    result = Result(
+        admitted=admitted,
+        status=outcome.status,
+        usage=usage,
+        is_estimated=is_estimated,
+        error=outcome.error,
+        upstream=outcome.attempts.upstream or demo.UPSTREAM_NAME,
+        attempts=outcome.attempts.failed,
+        first_byte_ms=outcome.first_byte_ms,
+        at=timezone.now(),
+    )
+    for wait_s in (*_SETTLE_AGAIN_S, None):
+        try:
+            await _settlements.submit(result)
+        except Exception:
+            logger.exception(
+                "A completion was not settled", extra={"completion": admitted.completion_id}
+            )
+        else:
+            return
+        if wait_s is None:
+            return  # the hold stands, and the sweep settles it at what was last saved
+        await asyncio.sleep(wait_s)
+
+
+# --- Relaying ---------------------------------------------------------------------------------
+
+
+async def _relay(admitted: Admitted, outcome: Outcome, client: Client) -> None:
+    """Answer within the lifetime of a completion. Raises what refuses before the first byte."""
+    lifetime_s = settings.ROOCLOUD_COMPLETION_LIFETIME.total_seconds()
+    refused: Refusal
+    try:
+        async with asyncio.timeout(lifetime_s):
+            if admitted.order.call.is_stream:
+                await _stream(admitted, outcome, client)
+            else:
+                await _whole(admitted, outcome, client)
+    except TimeoutError:
+        refused = UpstreamRefused(504, "upstream_timeout", "The answer took too long")
+    except Refusal as fault:
+        refused = fault
+    else:
+        return
+    outcome.error = refused.code
+    await client.refuse(refused)
+
+
+async def _whole(admitted: Admitted, outcome: Outcome, client: Client) -> None:
+    """An answer in one piece. It is awaited to its end also if the client hangs up meanwhile: the
+    upstream makes it all the same, and only its end says what it came to (C5)."""
+    call = Running(admitted)
+    running.begin(call)
+    try:
+        body = await _whole_body(admitted, outcome)
+    finally:
+        running.end(call)
+    prompt = admitted.prompt_tokens
+    body, usage, is_estimated = meter_answer(body, admitted.cost_nanos, prompt_tokens=prompt)
+    outcome.usage = lambda: (usage, is_estimated)
+    outcome.status = Completion.Status.DONE
+    upstream = outcome.attempts.upstream.encode("ascii", "replace")
+    await client.send_json(200, body, [(b"x-roocloud-upstream", upstream)])
+
+
+async def _whole_body(admitted: Admitted, outcome: Outcome) -> bytes:
+    """Raises UpstreamRefused."""
+    if not admitted.order.ways:
+        created = int(timezone.now().timestamp())
+        return demo.answer(
+            admitted.order.call, completion_id=admitted.completion_id, created=created
+        )
+    parts, size = [], 0
+    async with upstreams.answer(admitted, outcome.attempts) as (way, response):
+        try:
+            async for data in response.content.iter_any():
+                outcome.note_first_byte()
+                parts.append(data)
+                size += len(data)
+                if size > _MAX_ANSWER:
+                    raise UpstreamRefused(502, "upstream_failed", "The answer is too large")
+        except (aiohttp.ClientError, TimeoutError) as fault:
+            message = f"The upstream {way.upstream} broke off"
+            raise UpstreamRefused(502, "upstream_failed", message) from fault
+    body = b"".join(parts)
+    if body[:1].strip() not in (b"{", b""):
+        message = f"The upstream {way.upstream} did not answer in JSON"
+        raise UpstreamRefused(502, "upstream_failed", message)
+    return body
+
+
+async def _stream(admitted: Admitted, outcome: Outcome, client: Client) -> None:
+    """A streamed answer: headers, then the upstream's bytes as they come. Whoever ends first, the
+    answer or the client, ends the other."""
+    meter = StreamMeter(admitted.cost_nanos, prompt_tokens=admitted.prompt_tokens)
+    outcome.usage = meter.usage
+
+    async def keep_alive() -> None:
+        await client.begin_stream(outcome.attempts.upstream)
+        await client.write(_KEEP_ALIVE)
+
+    call = Running(admitted, usage=lambda: meter.usage()[0], keep_alive=keep_alive)
+    running.begin(call)
+    loop = asyncio.get_running_loop()
+    try:
+        async with _WhileConnected(client) as connection:
+            async with aclosing(_events(admitted, outcome)) as source:
+                async for data in source:
+                    outcome.note_first_byte()
+                    if passing := meter.feed(data):
+                        call.written_at = loop.time()
+                        await client.begin_stream(outcome.attempts.upstream)
+                        await client.write(passing)
+            await client.begin_stream(outcome.attempts.upstream)
+            await client.end_stream(meter.finish())
+    finally:
+        running.end(call)
+        if meter.complete:  # also for a client that left at the last event
+            outcome.status = Completion.Status.FAILED if meter.failed else Completion.Status.DONE
+    if connection.is_lost and not meter.complete:
+        outcome.status = Completion.Status.CUT
+
+
+class _WhileConnected:
+    """Leaves its block as soon as the client is gone. is_lost: whether that happened."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.is_lost = False
+
+    async def __aenter__(self) -> "_WhileConnected":
+        self._block: asyncio.Task[Any] | None = asyncio.current_task()
+        self._watch = asyncio.create_task(self._wait())
+        return self
+
+    async def _wait(self) -> None:
+        await self._client.gone()
+        self.is_lost = True
+        if self._block is not None:
+            self._block.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        block, self._block = self._block, None
+        self._watch.cancel()
+        if self.is_lost and block is not None and block.cancelling():
+            block.uncancel()
+            return kind is asyncio.CancelledError
+        return False
+
+
+async def _events(admitted: Admitted, outcome: Outcome) -> AsyncGenerator[bytes, None]:
+    """The upstream's bytes. Raises UpstreamRefused."""
+    if not admitted.order.ways:
+        created = int(timezone.now().timestamp())
+        source = demo.stream(
+            admitted.order.call, completion_id=admitted.completion_id, created=created
+        )
+        async for data in source:
+            yield data
+        return
+    loop = asyncio.get_running_loop()
+    async with upstreams.answer(admitted, outcome.attempts) as (way, response):
+        name = way.upstream
+        if response.content_type != "text/event-stream":
+            body = await response.content.read(2**16)
+            raise refusal(name, 502, body, retry_after=None)
+        try:
+            async with asyncio.timeout(way.idle_timeout_s) as idle:
+                async for data in response.content.iter_any():
+                    idle.reschedule(None)  # the client's pace is not the upstream's
+                    yield data
+                    idle.reschedule(loop.time() + way.idle_timeout_s)
+        except (aiohttp.ClientError, TimeoutError) as fault:
+            message = f"The upstream {name} broke off"
+            raise UpstreamRefused(502, "upstream_failed", message) from fault

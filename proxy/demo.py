@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import msgspec
 from django.conf import settings
 
 from proxy.calls import Call
@@ -39,7 +40,7 @@ def is_offered() -> bool:
 
 def _tool_call(call: Call) -> dict[str, Any] | None:
     """Editors end a turn by a tool call; the demo makes it when that tool is offered."""
-    tools = call.document.get("tools")
+    tools = msgspec.json.decode(call.fields.get("tools", b"null"))
     for tool in tools if isinstance(tools, list) else ():
         function = tool.get("function") if isinstance(tool, dict) else None
         if isinstance(function, dict) and function.get("name") == "attempt_completion":

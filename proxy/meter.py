@@ -2,15 +2,19 @@
 
 The upstream's bytes are forwarded as they are, however they were cut (F4). Only a chunk that
 reports usage is opened, to add ``usage.cost``; one without ``choices`` gets an empty list,
-because the client's parser fails without it (trap 30).
+because the client's parser fails without it (trap 30); and an upstream that reports no usage gets a
+chunk with our own count before its last event, or the client would show a cost of zero (trap 31).
 """
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from proxy.pricing import MAX_TOKENS, Usage
+from proxy.pricing import MAX_TOKENS, NO_USAGE, Usage
 from roocloud.lib.money import nanos_to_usd
 
 #: What usage costs, in nano-dollars.
@@ -18,13 +22,17 @@ Price = Callable[[Usage], int]
 
 #: A line longer than this passes unread: it is no usage chunk.
 _MAX_LINE = 32 * 2**20
+#: Bytes of chunks that may wait to be counted.
+_MAX_UNCOUNTED = 2**18
 #: For counting what an upstream produced without reporting it: bytes of text per token, rounded up.
 _BYTES_PER_TOKEN = 4
+_NULL = Raw(b"null")
+_DONE = b"[DONE]"
 
 
 class _Function(Struct):
-    arguments: str | None = None
-    name: str | None = None
+    arguments: Raw = _NULL
+    name: Raw = _NULL
 
 
 class _ToolCall(Struct):
@@ -32,18 +40,19 @@ class _ToolCall(Struct):
 
 
 class _Text(Struct):
-    content: str | list[object] | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
+    content: Raw = _NULL
+    reasoning: Raw = _NULL
+    reasoning_content: Raw = _NULL
+    reasoning_details: Raw = _NULL
+    refusal: Raw = _NULL
     tool_calls: list[_ToolCall] | None = None
 
     def size(self) -> int:
-        size = len(self.content.encode()) if isinstance(self.content, str) else 0
-        size += len((self.reasoning or self.reasoning_content or "").encode())
+        thought = self.reasoning, self.reasoning_content, self.reasoning_details
+        size = _size(self.content) + _size(self.refusal) + max(map(_size, thought))
         for call in self.tool_calls or ():
             if call.function:
-                size += len((call.function.arguments or "").encode())
-                size += len((call.function.name or "").encode())
+                size += _size(call.function.arguments) + _size(call.function.name)
         return size
 
 
@@ -51,100 +60,226 @@ class _Choice(Struct):
     delta: _Text | None = None
     message: _Text | None = None
 
+    def size(self) -> int:
+        text = self.delta or self.message
+        return text.size() if text else 0
+
 
 class _Answer(Struct):
     """A chunk, or a whole answer."""
 
     choices: list[_Choice] | UnsetType | None = UNSET
-    usage: Raw | UnsetType = UNSET
-    error: Raw | UnsetType = UNSET
 
 
 _answer = msgspec.json.Decoder(_Answer)
 
 
-def read_usage(raw: bytes) -> Usage | None:
-    """Usage as OpenAI's shape and its dialects report it; None if there is nothing to read.
+def _size(raw: Raw) -> int:
+    """Bytes of a JSON string; of anything else than null, of its text."""
+    text = bytes(raw)
+    if text.startswith(b'"'):
+        return len(text) - 2
+    return 0 if text == b"null" else len(text)
+
+
+def _text_bytes(payload: bytes) -> int:
+    """How much an answer or a chunk says; all of it, if its shape is not one we know."""
+    try:
+        return sum(choice.size() for choice in _answer.decode(payload).choices or ())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return len(payload)
+
+
+def read_usage(reported: Any) -> Usage | None:
+    """Usage as OpenAI's shape and its dialects report it; None if it counts nothing.
 
     Cache reads are ``prompt_tokens_details.cached_tokens``; cache writes are
     ``cache_creation_input_tokens`` or ``prompt_tokens_details.cache_write_tokens``.
     """
-    try:
-        reported = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
     if not isinstance(reported, dict):
         return None
+    prompt: Any = reported.get("prompt_tokens")
+    completion: Any = reported.get("completion_tokens")
+    total: Any = reported.get("total_tokens")
+    if not _is_count(completion) and _is_count(total) and _is_count(prompt):
+        completion = max(total - prompt, 0)
+    if not (_is_count(prompt) and _is_count(completion)):
+        return None
+    prompt, completion = _count(prompt), _count(completion)
     details = reported.get("prompt_tokens_details")
     details = details if isinstance(details, dict) else {}
     written = _count(reported.get("cache_creation_input_tokens")) or _count(
         details.get("cache_write_tokens")
     )
-    prompt = _count(reported.get("prompt_tokens"))
     read = min(_count(details.get("cached_tokens")), prompt)
     return Usage(
         prompt=prompt,
-        completion=_count(reported.get("completion_tokens")),
+        completion=completion,
         cache_read=read,
         cache_write=min(written, prompt - read),
     )
 
 
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        return 0
-    return int(min(max(value, 0), MAX_TOKENS))
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def _count(value: Any) -> int:
+    return int(min(max(value, 0), MAX_TOKENS)) if _is_count(value) else 0
 
 
 def _estimate(prompt_tokens: int, text_bytes: int) -> Usage:
     return Usage(prompt=prompt_tokens, completion=-(-text_bytes // _BYTES_PER_TOKEN))
 
 
-def _with_cost(body: bytes, raw_usage: bytes, cost_nanos: int) -> bytes:
-    """``body`` with ``cost`` (USD) in its usage object and every other byte as it was."""
-    reported = msgspec.json.decode(raw_usage)
-    reported["cost"] = nanos_to_usd(cost_nanos)
-    start = body.rfind(raw_usage)
-    return body[:start] + msgspec.json.encode(reported) + body[start + len(raw_usage) :]
+def _object(payload: bytes) -> dict[str, Any] | None:
+    """A JSON object by the tolerant decoder; None for anything else."""
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+_MARK = "\0here"
+
+
+def _with_cost(body: bytes, cost_nanos: int) -> bytes:
+    """``body`` with ``cost`` (USD) in its own usage object and every other byte as it was."""
+    text = body.decode("latin-1")  # a character a byte, so that offsets are the same
+    decoder = json.JSONDecoder()
+    at = len(text)
+    while (at := text.rfind('"usage"', 0, at)) >= 0:
+        start = at + len('"usage"')
+        while text[start : start + 1] in (" ", "\t", ":"):
+            start += 1
+        try:
+            _, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        marked = _object(body[body.index(b"{") : start] + json.dumps(_MARK).encode() + body[end:])
+        if marked is None or marked.get("usage") != _MARK:
+            continue  # the same name, deeper inside
+        reported = json.loads(body[start:end])
+        reported["cost"] = nanos_to_usd(cost_nanos)
+        return body[:start] + json.dumps(reported, separators=(",", ":")).encode() + body[end:]
+    return body
+
+
+def usage_object(usage: Usage, cost_nanos: int) -> dict[str, Any]:
+    """Usage as the client reads it (protocol/proxy.md §4.2)."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.prompt + usage.completion,
+        "cache_creation_input_tokens": usage.cache_write,
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read},
+        "cost": nanos_to_usd(cost_nanos),
+    }
 
 
 class StreamMeter:
-    """``feed`` it what the upstream sends, forward what it gives back, then ask for the usage."""
+    """``feed`` it what the upstream sends, forward what it gives back, then ask for the usage.
 
-    def __init__(self, price: Price) -> None:
+    prompt_tokens: an estimate of the input, for an upstream that reports nothing.
+    """
+
+    def __init__(self, price: Price, *, prompt_tokens: int) -> None:
         self._price = price
-        self._partial = b""
+        self._prompt_tokens = prompt_tokens
+        self._partial: list[bytes] = []  # of a line whose end has not come
+        self._partial_bytes = 0
+        self._uncounted: list[bytes] = []
+        self._uncounted_bytes = 0
         self._text_bytes = 0
         self._reported: Usage | None = None
         self.failed = False  # the upstream reported an error in the stream
-        self.complete = False  # the upstream said that nothing follows
+        self.complete = False  # the upstream said, or showed by its end, that nothing follows
 
     def feed(self, data: bytes) -> bytes:
         """The bytes to forward; of an unfinished line, nothing yet."""
-        lines = (self._partial + data).split(b"\n")
-        self._partial = lines.pop()
-        if len(self._partial) > _MAX_LINE:
-            lines.append(self._partial)
-            self._partial = b""
-            return b"\n".join(map(self._line, lines))
-        return b"".join(self._line(line) + b"\n" for line in lines)
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._hold_back(data)
+            if self._partial_bytes > _MAX_LINE:
+                return self._take_partial()
+            return b""
+        lines = self._take_partial() + data[:end] if self._partial else data[:end]
+        if end < len(data):
+            self._hold_back(data[end:])
+        return self._pass(lines)
 
     def finish(self) -> bytes:
         """What is left when the upstream has ended."""
-        rest, self._partial = self._partial, b""
-        return self._line(rest) if rest else b""
+        rest = self._pass(self._take_partial()) + self._missing_usage()
+        self.complete = True
+        return rest
 
-    def usage(self, *, prompt_tokens: int) -> tuple[Usage, bool]:
-        """What to charge, and whether it is an estimate.
+    def usage(self) -> tuple[Usage, bool]:
+        """What to charge up to now, and whether it is an estimate.
 
-        prompt_tokens: the estimate of the input, for an upstream that reported nothing. One that
-        produced nothing and reported nothing cost nothing (C5).
+        Until the answer is complete its output counts at least as what has passed. An upstream
+        that produced nothing and reported nothing cost nothing (C5).
         """
-        if self._reported is not None:
+        self._count_text()
+        estimate = _estimate(self._prompt_tokens, self._text_bytes)
+        if self._reported is None:
+            return (estimate, True) if self._text_bytes else (NO_USAGE, False)
+        if self.complete or self._reported.completion >= estimate.completion:
             return self._reported, False
-        if not self._text_bytes:
-            return Usage(), False
-        return _estimate(prompt_tokens, self._text_bytes), True
+        return replace(self._reported, completion=estimate.completion), True
+
+    def _hold_back(self, data: bytes) -> None:
+        self._partial.append(data)
+        self._partial_bytes += len(data)
+
+    def _take_partial(self) -> bytes:
+        rest = b"".join(self._partial)
+        self._partial, self._partial_bytes = [], 0
+        return rest
+
+    def _pass(self, lines: bytes) -> bytes:
+        """Whole lines. Those before the first that must be opened pass as they are."""
+        start = self._first_to_open(lines)
+        if start < 0:
+            self._note(lines)
+            return lines
+        if start:
+            self._note(lines[:start])
+        opened = lines[start:].split(b"\n")
+        last = opened.pop()
+        out = [lines[:start], *(self._line(line) + b"\n" for line in opened)]
+        if last:
+            out.append(self._line(last))
+        return b"".join(out)
+
+    def _first_to_open(self, lines: bytes) -> int:
+        """The offset of the first line that may need more than passing; -1 for none."""
+        found = [lines.find(_DONE), lines.find(b'"error"'), self._find_usage(lines)]
+        if lines.count(b"data:") != lines.count(b'"choices"') + lines.count(_DONE):
+            return 0  # some chunk may lack its choices
+        marks = [at for at in found if at >= 0]
+        return lines.rfind(b"\n", 0, min(marks)) + 1 if marks else -1
+
+    def _find_usage(self, lines: bytes) -> int:
+        """Some upstreams send ``"usage":null`` in every chunk; that reports nothing."""
+        at = lines.find(b'"usage"')
+        while at >= 0 and lines[at + 7 : at + 13].lstrip(b": ")[:4] == b"null":
+            at = lines.find(b'"usage"', at + 7)
+        return at
+
+    def _note(self, lines: bytes) -> None:
+        self._uncounted.append(lines)
+        self._uncounted_bytes += len(lines)
+        if self._uncounted_bytes > _MAX_UNCOUNTED:
+            self._count_text()
+
+    def _count_text(self) -> None:
+        """Counting is put off, because most streams report their usage in the end."""
+        noted, self._uncounted, self._uncounted_bytes = self._uncounted, [], 0
+        for line in b"".join(noted).split(b"\n"):
+            if line.startswith(b"data:"):
+                self._text_bytes += _text_bytes(line[5:])
 
     def _line(self, line: bytes) -> bytes:
         if not line.startswith(b"data:"):
@@ -152,38 +287,44 @@ class StreamMeter:
         payload = line[5:].strip()
         if not payload:
             return line
-        if payload == b"[DONE]":
+        if payload == _DONE:
+            missing = self._missing_usage()
             self.complete = True
-            return line
-        try:
-            chunk = _answer.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            return missing + line
+        chunk = _object(payload)
+        if chunk is None:
             self._text_bytes += len(payload)
             return line
-        for choice in chunk.choices or ():
-            if choice.delta:
-                self._text_bytes += choice.delta.size()
-        if chunk.error is not UNSET:
+        self._text_bytes += _text_bytes(payload)
+        if chunk.get("error") is not None:
             self.failed = True
-        if chunk.usage is not UNSET and (usage := read_usage(bytes(chunk.usage))):
+        if usage := read_usage(chunk.get("usage")):
             self._reported = usage
-            line = _with_cost(line, bytes(chunk.usage), self._price(usage))
-        if chunk.choices is UNSET and chunk.error is UNSET:
+            line = _with_cost(line, self._price(usage))
+        if "choices" not in chunk and "error" not in chunk:
             opening = line.index(b"{") + 1
             separator = b"" if line[opening:].lstrip().startswith(b"}") else b","
             line = line[:opening] + b'"choices":[]' + separator + line[opening:]
         return line
 
+    def _missing_usage(self) -> bytes:
+        if self._reported is not None or self.failed or self.complete:
+            return b""
+        usage, _ = self.usage()
+        if usage == NO_USAGE:
+            return b""
+        chunk = {"choices": [], "usage": usage_object(usage, self._price(usage))}
+        return b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
+
 
 def meter_answer(body: bytes, price: Price, *, prompt_tokens: int) -> tuple[bytes, Usage, bool]:
     """A whole answer with its cost added, what to charge, and whether that is an estimate."""
-    try:
-        answer = _answer.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return body, Usage(), False
-    if answer.usage is not UNSET and (usage := read_usage(bytes(answer.usage))):
-        return _with_cost(body, bytes(answer.usage), price(usage)), usage, False
-    size = sum(choice.message.size() for choice in answer.choices or () if choice.message)
+    answer = _object(body)
+    if answer is None:
+        return body, NO_USAGE, False
+    if usage := read_usage(answer.get("usage")):
+        return _with_cost(body, price(usage)), usage, False
+    size = _text_bytes(body)
     if not size:
-        return body, Usage(), False
+        return body, NO_USAGE, False
     return body, _estimate(prompt_tokens, size), True

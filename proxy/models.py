@@ -2,10 +2,14 @@
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import CheckConstraint, OuterRef, Q, Subquery, UniqueConstraint
+from django.db.models import CheckConstraint, Exists, OuterRef, Q, Subquery, UniqueConstraint
 
+from proxy.pricing import Rates
 from roocloud.lib import crypto
 from roocloud.lib.ids import new_id
 from roocloud.lib.scoped import ScopedManager
@@ -22,8 +26,18 @@ def _completion_id() -> str:
     return new_id("chatcmpl")
 
 
+def _names(values: object) -> None:
+    """A validator: a list of names, as clients and upstreams can read them."""
+    if not isinstance(values, list) or not all(isinstance(v, str) and v.strip() for v in values):
+        raise ValidationError('Must be a list of names, such as ["temperature"].')
+
+
 class Upstream(models.Model):
     """A server that completes for us. Host, path and key come from here alone (K2)."""
+
+    class OutputLimit(models.TextChoices):
+        MAX_TOKENS = "max_tokens", "max_tokens"
+        MAX_COMPLETION_TOKENS = "max_completion_tokens", "max_completion_tokens"
 
     id = models.CharField(primary_key=True, max_length=40, default=_upstream_id, editable=False)
     name = models.SlugField(unique=True, max_length=60)
@@ -38,10 +52,30 @@ class Upstream(models.Model):
         help_text="Whose members alone may use it; empty for everybody.",
     )
     enabled = models.BooleanField(default=True)
+    output_limit = models.CharField(
+        max_length=30,
+        choices=OutputLimit,
+        default=OutputLimit.MAX_TOKENS,
+        help_text="The parameter by which this server limits an answer. OpenAI's reasoning models "
+        "take max_completion_tokens alone.",
+    )
     dropped_parameters = models.JSONField(
         default=list,
         blank=True,
+        validators=[_names],
         help_text='Request parameters that this server refuses, such as ["temperature"].',
+    )
+    extra_parameters = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[_names],
+        help_text="Request parameters beyond OpenAI's that this server may be sent.",
+    )
+    first_byte_timeout_s = models.PositiveIntegerField(
+        default=300, help_text="Seconds until its answer begins."
+    )
+    idle_timeout_s = models.PositiveIntegerField(
+        default=300, help_text="Seconds between two parts of its answer."
     )
     created_at = models.DateTimeField(editable=False)
 
@@ -52,10 +86,17 @@ class Upstream(models.Model):
 
     @property
     def _key_context(self) -> str:
-        return f"proxy.upstream.api_key:{self.pk}:{self.organization_id or ''}"
+        return f"proxy.upstream.api_key:{self.pk}:{self.organization_id or ''}:{self.origin}"
+
+    @property
+    def origin(self) -> str:
+        """Where the key may be sent: scheme, host and port."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc}"
 
     def set_api_key(self, api_key: str) -> None:
-        """Seal the key for this row and organization (I2); the caller saves."""
+        """Seal the key for this row, organization and host (I2, K2); the caller saves. Whoever
+        changes one of them must give the key again."""
         self.sealed_api_key = crypto.seal(api_key, context=self._key_context)
 
     def api_key(self) -> str:
@@ -65,16 +106,21 @@ class Upstream(models.Model):
 
 class LanguageModelQuerySet(models.QuerySet["LanguageModel"]):
     def offered(self) -> Self:
-        """Those that completions may use: visible, on an enabled upstream."""
-        return self.filter(visible=True, upstream__enabled=True)
+        """Those that completions may use: visible, with a route to an enabled upstream."""
+        return self._with_route()
 
     def public(self) -> Self:
-        return self.offered().filter(upstream__organization=None)
+        return self._with_route(Q(upstream__organization=None))
 
     def visible_to(self, actor: "Actor") -> Self:
-        return self.offered().filter(
-            Q(upstream__organization=None) | Q(upstream__organization_id=actor.organization_id)
+        own = Q(upstream__organization_id=actor.organization_id)
+        return self._with_route(Q(upstream__organization=None) | own)
+
+    def _with_route(self, *conditions: Q) -> Self:
+        routes = Route.unscoped.filter(
+            *conditions, model=OuterRef("pk"), enabled=True, upstream__enabled=True
         )
+        return self.filter(Exists(routes), visible=True)
 
     def priced(self, at: datetime) -> Self:
         """Those with a price at ``at``, whose id is annotated as ``price_id``."""
@@ -89,11 +135,14 @@ class LanguageModel(models.Model):
     model_id = models.CharField(max_length=200, unique=True)  # "vendor/name"
     name = models.CharField(max_length=200, blank=True)
     description = models.TextField(blank=True)
-    upstream = models.ForeignKey(Upstream, on_delete=models.PROTECT, related_name="models")
-    upstream_model = models.CharField(max_length=200)  # what the upstream calls it
     context_window = models.PositiveIntegerField(default=128_000)  # tokens
     max_tokens = models.PositiveIntegerField(default=8_192)  # of output
-    tags = models.JSONField(default=list, blank=True)  # vision, reasoning, free …
+    tags = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[_names],
+        help_text='What clients know it by: ["vision", "reasoning", "free"].',
+    )
     default_temperature = models.FloatField(null=True, blank=True)
     visible = models.BooleanField(default=True)
     deprecated = models.BooleanField(default=False)
@@ -107,6 +156,28 @@ class LanguageModel(models.Model):
 
     def __str__(self) -> str:
         return self.model_id
+
+
+class Route(models.Model):
+    """Where a model can be completed. The lowest priority that works is used; among equals the
+    weights decide, and a task stays with the one that it began with."""
+
+    model = models.ForeignKey(LanguageModel, on_delete=models.CASCADE, related_name="routes")
+    upstream = models.ForeignKey(Upstream, on_delete=models.PROTECT, related_name="routes")
+    upstream_model = models.CharField(max_length=200)  # what the upstream calls it
+    priority = models.PositiveSmallIntegerField(default=0)
+    weight = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1)])
+    enabled = models.BooleanField(default=True)
+
+    unscoped = models.Manager["Route"]()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["model", "upstream"], name="proxy_route_once_per_upstream"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.upstream_model} at {self.upstream_id}"
 
 
 class Alias(models.Model):
@@ -152,6 +223,26 @@ class Price(models.Model):
     def __str__(self) -> str:
         return f"{self.model_id} from {self.valid_from:%Y-%m-%d %H:%M}"
 
+    def given(self) -> tuple[int | None, ...]:
+        """What it says, class by class."""
+        return (
+            self.input_nanos_per_mtok,
+            self.output_nanos_per_mtok,
+            self.cache_read_nanos_per_mtok,
+            self.cache_write_nanos_per_mtok,
+        )
+
+    def rates(self) -> Rates:
+        """Cache classes without a price of their own cost what input costs."""
+        given = self.input_nanos_per_mtok
+        read, write = self.cache_read_nanos_per_mtok, self.cache_write_nanos_per_mtok
+        return Rates(
+            input=given,
+            output=self.output_nanos_per_mtok,
+            cache_read=given if read is None else read,
+            cache_write=given if write is None else write,
+        )
+
 
 class CompletionQuerySet(models.QuerySet["Completion"]):
     def visible_to(self, actor: "Actor") -> Self:
@@ -188,7 +279,10 @@ class Completion(models.Model):
     is_estimated = models.BooleanField(default=False)  # the upstream reported no usage
     cost_nanos = models.BigIntegerField(default=0)
     error = models.CharField(max_length=300, blank=True)
+    attempts = models.JSONField(default=list)  # [{"upstream", "error"}] that came before the answer
+    first_byte_ms = models.PositiveIntegerField(null=True)  # after started_at
     started_at = models.DateTimeField()
+    saved_at = models.DateTimeField()  # while it runs, a sign of life every other second (C4)
     ended_at = models.DateTimeField(null=True, blank=True)
 
     unscoped = CompletionQuerySet.as_manager()
@@ -197,6 +291,9 @@ class Completion(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["-started_at", "id"], name="proxy_completion_recent"),
+            models.Index(
+                fields=["saved_at"], condition=Q(status="running"), name="proxy_completion_running"
+            ),
             models.Index(fields=["user_id", "task_id"], name="proxy_completion_of_task"),
             models.Index(fields=["organization_id", "-started_at"], name="proxy_completion_of_org"),
         ]

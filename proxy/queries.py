@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.actors import Actor
 from orgs import queries as orgs
 from proxy import demo
-from proxy.actions import PROVIDER, rates_of
+from proxy.admission import PROVIDER
 from proxy.models import Completion, LanguageModel, Price
 from proxy.pricing import FREE, Rates
 
@@ -59,7 +59,7 @@ def models(actor: Actor | None, *, at: datetime) -> list[dict[str, Any]]:
 
 
 def _entry(model: LanguageModel, price: Price) -> dict[str, Any]:
-    rates = rates_of(price)
+    rates = price.rates()
     has_cache = price.cache_read_nanos_per_mtok is not None
     vendor = model.model_id.partition("/")[0]
     entry = {

@@ -3,10 +3,10 @@
 from celery import shared_task
 from django.utils import timezone
 
-from proxy import actions
+from proxy import admission
 
 
 @shared_task(acks_late=True, ignore_result=True)
 def settle_orphans(**_later: object) -> None:
-    """Every minute. Run twice or at the same time, it charges nobody twice: settle_hold decides."""
-    actions.settle_orphans(at=timezone.now())
+    """Every half minute. Run twice or at once, it charges nobody twice (C8)."""
+    admission.settle_orphans(at=timezone.now())

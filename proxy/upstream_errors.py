@@ -18,7 +18,9 @@ _DIGITS = re.compile(r"^[0-9]{1,6}$")
 
 
 class UpstreamRefused(Refusal):
-    """code and status as the client shall see them."""
+    """code and status as the client shall see them. is_passing: another upstream may do better."""
+
+    is_passing = False
 
     def __init__(
         self, status: int, code: str, message: str, *, retry_after_s: int | None = None
@@ -30,6 +32,14 @@ class UpstreamRefused(Refusal):
 
 def refusal(upstream: str, status: int, body: bytes, *, retry_after: str | None) -> UpstreamRefused:
     """upstream: its name. body: of its answer, cut at some length."""
+    refused = _refusal(upstream, status, body, retry_after=retry_after)
+    refused.is_passing = status in (401, 402, 403, 408, 409, 429) or status >= 500
+    return refused
+
+
+def _refusal(
+    upstream: str, status: int, body: bytes, *, retry_after: str | None
+) -> UpstreamRefused:
     text = _text(body) or f"status {status}"
     if status in (401, 403):
         # Our key is wrong, not the client's token; the text may quote the key.
@@ -59,8 +69,10 @@ def refusal(upstream: str, status: int, body: bytes, *, retry_after: str | None)
 def _text(body: bytes) -> str:
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
+    if isinstance(document, list) and document:
+        document = document[0]
     error = document.get("error", document) if isinstance(document, dict) else document
     message = error.get("message") if isinstance(error, dict) else error
     return clean_label(message, _MAX_TEXT) if isinstance(message, str) else ""

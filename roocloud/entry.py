@@ -13,6 +13,7 @@ from roocloud import errors
 from roocloud.celery import EmbeddedJobs
 from roocloud.lib import outbound
 from roocloud.lib.paths import canonical
+from roocloud.lib.refusals import TooLarge
 from roocloud.lib.wire import dumps
 
 logger = logging.getLogger(__name__)
@@ -28,11 +29,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _DRAIN_S = 10
 
 
-class BodyTooLarge(Exception):
+class BodyTooLarge(TooLarge):
     """More bytes came than the path may take. has_more: and more are on their way."""
 
     def __init__(self, *, has_more: bool) -> None:
-        super().__init__()
+        super().__init__("The request is too large")
         self.has_more = has_more
 
 

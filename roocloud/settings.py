@@ -215,7 +215,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "proxy-settle-orphans": {
         "task": "proxy.tasks.settle_orphans",
-        "schedule": timedelta(minutes=1),
+        "schedule": timedelta(seconds=30),
     },
     "telemetry-resend-backfills": {
         "task": "telemetry.tasks.resend_backfills",
@@ -346,7 +346,7 @@ ROOCLOUD_INTERNAL_NETWORKS = env.list(
 #: An OpenAI-compatible server to begin with; more are added in the admin or by create_upstream.
 ROOCLOUD_UPSTREAM_BASE_URL = env.str("ROOCLOUD_UPSTREAM_BASE_URL", "").rstrip("/")
 ROOCLOUD_UPSTREAM_API_KEY = env.str("ROOCLOUD_UPSTREAM_API_KEY", "")
-#: The longest that one completion may take; holds older than this are orphans.
+#: The longest that one completion may take.
 ROOCLOUD_COMPLETION_LIFETIME = env.timedelta("ROOCLOUD_COMPLETION_LIFETIME_S", timedelta(hours=1))
 
 # --- Limits -----------------------------------------------------------------------------------

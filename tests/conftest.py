@@ -9,10 +9,12 @@ from django.db import connection
 from django.db.backends.sqlite3.base import DatabaseWrapper as Sqlite
 
 from accounts import tokens
-from accounts.bearer import rights_cache
 from accounts.models import User
 from orgs.models import Organization
+from proxy import catalogue
+from proxy.routing import breaker
 from roocloud.lib.append_only import statements
+from roocloud.lib.fresh import forget_everything
 from tests import factories
 from tests.live import serving
 
@@ -22,7 +24,9 @@ APPEND_ONLY = {"audit_entry", "credits_entry"}
 @pytest.fixture(autouse=True)
 def _fresh_caches():
     """Nothing one test cached answers the next."""
-    rights_cache.clear()
+    forget_everything()
+    catalogue.forget()
+    breaker.clear()
     tokens.keys.forget()
     cache.clear()
 

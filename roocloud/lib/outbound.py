@@ -19,7 +19,8 @@ from django.conf import settings
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
 
 #: Seconds. Nothing limits the total: an answer may stream for an hour.
-TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
+CONNECT_S = 10
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=300)
 _LIMIT = 1000
 
 

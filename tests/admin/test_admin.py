@@ -9,11 +9,12 @@ from accounts import tokens
 from accounts.models import ClientSession, SigningKey
 from credits import actions as credit
 from credits.models import Entry
+from orgs import documents
 from orgs.actions import invite
 from proxy import actions as proxy
+from proxy import admission, catalogue
 from proxy.calls import read
 from proxy.models import Completion, Upstream
-from proxy.pricing import Rates
 from tasks_sharing import actions as tasks
 from tasks_sharing.models import Share
 from telemetry import actions as telemetry
@@ -49,11 +50,15 @@ def fill(alice, acme, *, number=0):
         name=f"u{number}", base_url="https://a.example/v1", api_key="sk-very-secret", by=None, at=at
     )
     proxy.put_model(
-        model_id=f"v/m{number}", upstream=upstream, upstream_model="m", rates=Rates(1, 1, 1, 1),
+        model_id=f"v/m{number}", upstream=upstream, upstream_model="m", price=proxy.NewPrice(1, 1),
         facts=proxy.ModelFacts(), by=None, at=at,
     )  # fmt: skip
     call = read(b'{"model": "v/m%d", "messages": [{"role": "user"}]}' % number)
-    proxy.admit(actor=actor, call=call, task_id="t", at=at)
+    order = admission.check(
+        actor=actor, account_id=account.pk, allow_list=documents.DEFAULT.allow_list,
+        catalogue=catalogue.read(at=at), call=call, task_id="t", at=at,
+    )  # fmt: skip
+    admission.admit([order])
     message = {"ts": 1, "type": "say", "say": "text", "text": "canary-conversation"}
     event = tasks.Event("Task Message", {"taskId": f"t-{number}", "message": message})
     telemetry.record_events(actor=actor, events=[event], is_retry=False, at=at)
@@ -152,19 +157,28 @@ def test_credit_is_granted_with_a_reason(cockpit, rows):
 
 
 def test_a_key_goes_in_and_never_comes_out(cockpit, rows):
-    """I2"""
+    """I2, K2: whoever sends the provider somewhere else must know its key."""
     row = Upstream.unscoped.get()
     path = reverse("admin:proxy_upstream_change", args=[row.pk])
     fields = {
         "name": row.name,
         "base_url": "https://b.example/v1/",
         "enabled": "on",
+        "output_limit": "max_tokens",
         "dropped_parameters": "[]",
+        "extra_parameters": "",
+        "first_byte_timeout_s": 300,
+        "idle_timeout_s": 300,
     }
 
-    cockpit.post(path, {**fields, "api_key": ""})
+    assert "Give the key" in cockpit.post(path, {**fields, "api_key": ""}).content.decode()
     row.refresh_from_db()
-    assert (row.api_key(), row.base_url) == ("sk-very-secret", "https://b.example/v1")
+    assert (row.api_key(), row.base_url) == ("sk-very-secret", "https://a.example/v1")
+
+    same = {**fields, "base_url": row.base_url, "dropped_parameters": '["top_p"]'}
+    cockpit.post(path, {**same, "api_key": ""})
+    row.refresh_from_db()
+    assert (row.api_key(), row.dropped_parameters) == ("sk-very-secret", ["top_p"])
 
     cockpit.post(path, {**fields, "api_key": "sk-new"})
     row.refresh_from_db()

@@ -8,7 +8,6 @@ from django.utils import timezone
 from orgs import documents
 from orgs.actions import current_revision, save_settings
 from proxy import actions as proxy
-from proxy.pricing import Rates
 from roocloud.lib.money import NANOS_PER_USD as USD
 from tasks_sharing import actions as tasks
 from tests import factories
@@ -128,7 +127,7 @@ def test_the_models_with_and_without_an_upstream(client, db):
         name="u", base_url="https://a.example/v1", api_key="k", by=None, at=at
     )
     proxy.put_model(
-        model_id="v/m", upstream=upstream, upstream_model="m", rates=Rates(3 * USD, 15 * USD, 1, 2),
+        model_id="v/m", upstream=upstream, upstream_model="m", price=proxy.NewPrice(3 * USD, 15 * USD, 1, 2),
         facts=proxy.ModelFacts(tags=["vision", "reasoning"]), by=None, at=at,
     )  # fmt: skip
     listed = client.get("/proxy/v1/models").json()

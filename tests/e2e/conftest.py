@@ -41,6 +41,12 @@ class Deployment:
         self.urls = urls
         self.env = env
         self.folder = folder
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def kill(self) -> None:
+        """Every process, without a chance to clean up."""
+        for process in self.processes:
+            process.kill()
 
     def manage(self, *arguments: str) -> str:
         """What a command of manage.py printed."""
@@ -51,7 +57,7 @@ class Deployment:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=180,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -168,13 +174,14 @@ class Launcher:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
                 command, cwd=ROOT, env=made.env, stdout=log, stderr=subprocess.STDOUT
             )
+        made.processes.append(process)
         self._resources.callback(_end, process)
         return process
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    assert process.wait(timeout=20) in (0, -15)
+    assert process.wait(timeout=20) in (0, -15, -9)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """The whole round, as a client plays it, against servers in processes of their own."""
 
+import time
+
+import aiohttp
 import pytest
 from django.db import connection
 
@@ -10,6 +13,20 @@ PASSWORD = "correct horse battery"
 COST = (600 * 3 + 400 * 0.3 + 50 * 15) / 1e6
 
 
+#: What the scheduler does half a minute later, at the time when it would.
+SWEEP = """
+from datetime import timedelta
+from django.utils import timezone
+from credits.models import Entry
+from proxy import admission
+from proxy.models import Completion
+admission.settle_orphans(at=timezone.now() + admission.ORPHANED_AFTER)
+row = Completion.unscoped.select_related("hold__account").get()
+account = row.hold.account
+print(row.status, row.cost_nanos, row.hold.amount_nanos, account.balance_nanos, Entry.unscoped.count())
+"""
+
+
 def people(deployment) -> None:
     deployment.manage(
         "create_user", "alice@acme.example", "--password", PASSWORD, "--first-name", "Alice",
@@ -17,12 +34,14 @@ def people(deployment) -> None:
     )  # fmt: skip
 
 
-def models(deployment, upstream, upstream_key) -> None:
+def models(
+    deployment, upstream, upstream_key, *, name="acme/coder", upstream_model="plain"
+) -> None:
     deployment.manage(
         "create_upstream", "fake", "--base-url", upstream.url, "--api-key", upstream_key
     )
     deployment.manage(
-        "create_model", "acme/coder", "--upstream", "fake", "--upstream-model", "plain",
+        "create_model", name, "--upstream", "fake", "--upstream-model", upstream_model,
         "--input-price", "3", "--output-price", "15", "--cached-input-price", "0.3",
     )  # fmt: skip
 
@@ -84,6 +103,41 @@ def test_the_commands_may_be_run_again(deployment):
     people(deployment)
 
     assert deployment.manage("check_ledger") == "Every balance is the sum of its entries."
+
+
+async def kill_after(deployment, deadline, answer) -> None:
+    async for _ in answer.content.iter_any():
+        if time.monotonic() > deadline:
+            deployment.kill()
+
+
+async def test_a_completion_survives_the_death_of_its_server(launch, upstream, upstream_key):
+    """C4: killed in the middle of a stream, it is charged for what had passed, and no more."""
+    made = launch.embedded()
+    people(made)
+    models(made, upstream, upstream_key, name="acme/endless", upstream_model="endless")
+    token = made.manage("create_job_token", "alice@acme.example", "--org", "Acme")
+    body = {
+        "model": "acme/endless",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "stream": True,
+    }
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        url = f"{made.urls[0]}/proxy/v1/chat/completions"
+        async with session.post(url, json=body) as answer:
+            started = time.monotonic()
+            with pytest.raises(aiohttp.ClientError):
+                await kill_after(made, started + 5, answer)
+
+    swept = made.manage("shell", "-c", SWEEP)
+
+    status, cost, held, balance, entries = swept.splitlines()[-1].split()
+    assert status == "orphaned"
+    assert 0 < int(cost) <= int(held)
+    assert int(balance) == 5 * 10**9 - int(cost)
+    assert entries == "2"
+    assert made.manage("check_ledger") == "Every balance is the sum of its entries."
 
 
 def test_the_doctor_finds_a_healthy_server_healthy(deployment):

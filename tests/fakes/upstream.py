@@ -19,12 +19,22 @@ USAGE = {
 }
 
 
+def _reports(model: str) -> list[dict[str, Any]]:
+    """How a stream of that model ends."""
+    if "bare" in model:
+        return [{"usage": USAGE}]
+    if "empty" in model:
+        return [{"choices": [], "usage": {}}]
+    return [] if "silent" in model else [{"choices": [], "usage": USAGE}]
+
+
 class FakeUpstream:
     """requests: what it was asked, in order. produced: chunks that it wrote, per model."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.produced = 0
+        self.answered = 0  # whole answers that were made to their end
         self.cut = threading.Event()  # the other side hung up on a stream
         self.url = ""
 
@@ -37,11 +47,19 @@ class FakeUpstream:
         if model.startswith("status-"):
             status = int(model.split("-")[1])
             text = "This model's maximum context length is 10 tokens" if status == 400 else "No."
+            if "slowly" in model:
+                return await self._slow_error(request, status, text)
             headers = {"Retry-After": "7"} if status == 429 else None
             return self._error(status, text, headers)
-        if body.get("stream"):
+        if body.get("stream") and "unstreamed" not in model:
             return await self._stream(request, model)
-        message = {"role": "assistant", "content": "".join(WORDS)}
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(WORDS)}
+        if "surrogate" in model:
+            message["content"] = "cut \ud83d"
+        if "objects" in model:
+            message["tool_calls"] = [{"function": {"name": "f", "arguments": {"a": 1}}}]
+        if "unhurried" in model:
+            await asyncio.sleep(0.5)
         answer = {
             "id": "x",
             "object": "chat.completion",
@@ -51,7 +69,17 @@ class FakeUpstream:
         }
         if "silent" not in model:
             answer["usage"] = USAGE
+        self.answered += 1
         return web.json_response(answer)
+
+    async def _slow_error(self, request: web.Request, status: int, text: str) -> web.StreamResponse:
+        """The body in two segments."""
+        response = web.StreamResponse(status=status)
+        await response.prepare(request)
+        await response.write(b'[{"error": {"message": ')
+        await asyncio.sleep(0.1)
+        await response.write(json.dumps(text).encode() + b"}}]")
+        return response
 
     def _error(
         self, status: int, message: str, headers: dict[str, str] | None = None
@@ -74,10 +102,12 @@ class FakeUpstream:
             chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": model}
             return b"data: " + json.dumps({**chunk, **fields}).encode() + b"\n\n"
 
+        if "early" in model:
+            yield event(choices=[], usage={"prompt_tokens": 1000, "completion_tokens": 1})
         for word in WORDS:
             self.produced += 1
             yield event(choices=[{"index": 0, "delta": {"content": word}, "finish_reason": None}])
-            if "endless" in model or "slow" in model:
+            if "endless" in model or "slow" in model or "early" in model:
                 await asyncio.sleep(0.05)
             if "breaks" in model:
                 raise ConnectionResetError
@@ -88,10 +118,8 @@ class FakeUpstream:
         if "fails" in model:
             yield event(error={"message": "overloaded", "code": 529})
         yield event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
-        if "bare" in model:
-            yield event(usage=USAGE)
-        elif "silent" not in model:
-            yield event(choices=[], usage=USAGE)
+        for usage in _reports(model):
+            yield event(**usage)
         yield b"data: [DONE]\n\n"
         if "lingers" in model:
             await asyncio.sleep(30)

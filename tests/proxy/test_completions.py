@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from datetime import timedelta
 
 import aiohttp
 import openai
@@ -16,9 +17,8 @@ from credits import queries as books
 from credits.models import Account, Hold
 from orgs import documents
 from orgs.actions import current_revision, save_settings
-from proxy import actions
+from proxy import actions, admission
 from proxy.models import Completion, LanguageModel
-from proxy.pricing import Rates
 from roocloud.lib.money import NANOS_PER_USD as USD
 from tests import factories
 from tests.fakes.upstream import KEY, WORDS, fake_upstream
@@ -26,7 +26,7 @@ from tests.fakes.upstream import KEY, WORDS, fake_upstream
 pytestmark = pytest.mark.django_db(transaction=True)
 
 COST_NANOS = 600 * 3000 + 400 * 300 + 50 * 15000
-RATES = Rates(input=3 * USD, output=15 * USD, cache_read=3 * USD // 10, cache_write=3 * USD)
+PRICE = actions.NewPrice(3 * USD, 15 * USD, cache_read=3 * USD // 10)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,7 @@ def offered(transactional_db, upstream):
     """Models that behave as their names say, on the fake upstream."""
     upstream.requests.clear()
     upstream.cut.clear()
+    upstream.answered = 0
     at = timezone.now()
     row = actions.put_upstream(name="fake", base_url=upstream.url, api_key=KEY, by=None, at=at)
     names = [
@@ -50,11 +51,18 @@ def offered(transactional_db, upstream):
         "breaks",
         "endless",
         "lingers",
+        "empty",
+        "early-endless",
+        "unstreamed",
+        "surrogate",
+        "objects",
+        "unhurried",
+        "status-400-slowly",
         *(f"status-{s}" for s in (400, 401, 402, 404, 408, 409, 422, 429, 500, 503)),
     ]
     for name in names:
         actions.put_model(
-            model_id=f"fake/{name}", upstream=row, upstream_model=name, rates=RATES,
+            model_id=f"fake/{name}", upstream=row, upstream_model=name, price=PRICE,
             facts=actions.ModelFacts(max_tokens=100, context_window=2000), by=None, at=at,
         )  # fmt: skip
     return row
@@ -82,6 +90,23 @@ MESSAGES = [{"role": "user", "content": "Hello"}]
 
 def ask(client, model="fake/plain", **more):
     return client.chat.completions.create(model=model, messages=MESSAGES, **more)
+
+
+def ask_raw(live_url, token, model, *, gives_up_s=10, **more) -> dict:
+    """A whole answer, past a client library that would check its shape."""
+
+    async def post() -> dict:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(gives_up_s)) as session,
+            session.post(
+                f"{live_url}/proxy/v1/chat/completions",
+                json={"model": model, "messages": MESSAGES, **more},
+                headers={"Authorization": f"Bearer {token}"},
+            ) as answer,
+        ):
+            return json.loads(await answer.read())
+
+    return asyncio.run(post())
 
 
 def settled(account) -> Completion:
@@ -165,6 +190,47 @@ class TestWhatIsCharged:
         assert row.cost_nanos > 0
         assert account.balance_nanos == USD - row.cost_nanos
 
+    def test_the_client_learns_what_was_counted_for_it(self, client, account):
+        """Trap 31."""
+        chunks = list(ask(client, "fake/silent", stream=True))
+        cost = settled(account).cost_nanos
+        assert chunks[-1].usage.cost == pytest.approx(cost / USD)
+
+    @pytest.mark.parametrize("model", ["fake/surrogate", "fake/objects"])
+    def test_an_answer_of_a_strange_shape_is_paid_for(
+        self, live_url, offered, token, account, model
+    ):
+        """C5"""
+        answer = ask_raw(live_url, token, model)
+        assert answer["usage"]["cost"] == pytest.approx(COST_NANOS / USD)
+        assert settled(account).cost_nanos == COST_NANOS
+
+    def test_usage_that_counts_nothing_is_no_report(self, client, account):
+        """C5: only a reported zero is zero."""
+        list(ask(client, "fake/empty", stream=True))
+        row = settled(account)
+        assert row.is_estimated
+        assert row.cost_nanos > 0
+
+    def test_an_early_report_does_not_make_the_rest_free(self, client, account):
+        """C5"""
+        stream = ask(client, "fake/early-endless", stream=True)
+        for _ in zip(range(30), stream, strict=False):
+            pass
+        stream.close()
+        row = settled(account)
+        assert row.is_estimated
+        assert row.completion_tokens > 10
+
+    def test_hanging_up_on_a_whole_answer_is_not_free(
+        self, live_url, offered, token, account, upstream
+    ):
+        """C5"""
+        with pytest.raises(TimeoutError):
+            ask_raw(live_url, token, "fake/unhurried", gives_up_s=0.2)
+        assert settled(account).cost_nanos == COST_NANOS
+        assert upstream.answered == 1
+
     def test_who_leaves_at_the_last_event_had_the_whole_answer(self, client, account, upstream):
         """The client closes at [DONE], which may be before the upstream ends its body."""
         list(ask(client, "fake/lingers", stream=True))
@@ -198,8 +264,7 @@ class TestWhatIsRefused:
         def dead(*args, **kwargs):
             raise DatabaseError("the disk is full")
 
-        monkeypatch.setattr(Hold.unscoped.__class__, "create", dead, raising=False)
-        monkeypatch.setattr("django.db.models.query.QuerySet.create", dead)
+        monkeypatch.setattr("django.db.models.query.QuerySet.bulk_create", dead)
         assert self.error(client, model="fake/plain")[0] == 503
         assert upstream.requests == []
 
@@ -209,7 +274,7 @@ class TestWhatIsRefused:
 
     def test_a_model_without_a_price_is_404(self, client, account, offered):
         actions.put_model(
-            model_id="fake/unpriced", upstream=offered, upstream_model="plain", rates=None,
+            model_id="fake/unpriced", upstream=offered, upstream_model="plain", price=None,
             facts=actions.ModelFacts(), by=None, at=timezone.now(),
         )  # fmt: skip
         assert self.error(client, model="fake/unpriced")[0] == 404
@@ -258,6 +323,19 @@ class TestWhatIsRefused:
         assert settled(account).cost_nanos == 0
         assert account.balance_nanos == USD
 
+    def test_the_words_of_an_overflow_arrive_however_they_were_sent(self, client, account):
+        """Trap 32: in two segments, in a list."""
+        assert self.error(client, model="fake/status-400-slowly")[:2] == (
+            400,
+            "context_length_exceeded",
+        )
+
+    def test_an_answer_that_is_no_stream_is_an_error(self, client, account):
+        assert self.error(client, model="fake/unstreamed", stream=True)[:2] == (
+            502,
+            "upstream_failed",
+        )
+
     def test_a_rate_limit_says_when_to_come_back(self, client, account):
         with pytest.raises(openai.RateLimitError) as refused:
             ask(client, "fake/status-429")
@@ -265,6 +343,7 @@ class TestWhatIsRefused:
 
     def test_an_upstream_that_cannot_be_reached_is_502(self, client, account, offered):
         offered.base_url = "http://127.0.0.1:9/v1"
+        offered.set_api_key(KEY)
         offered.save()
         assert self.error(client, model="fake/plain")[:2] == (502, "upstream_failed")
         assert settled(account).cost_nanos == 0
@@ -274,6 +353,79 @@ class TestWhatIsRefused:
         settings.ROOCLOUD_INTERNAL_NETWORKS = []
         assert self.error(client, model="fake/plain")[:2] == (502, "upstream_failed")
         assert settled(account).cost_nanos == 0
+
+
+ROUTING_FIELDS = [
+    "provider",
+    "providerOptions",
+    "models",
+    "route",
+    "api_key",
+    "api_base",
+    "base_url",
+    "apiBase",
+    "baseURL",
+    "custom_llm_provider",
+    "fallbacks",
+    "context_window_fallbacks",
+    "transforms",
+    "plugins",
+    "extra_headers",
+    "headers",
+    "extra_body",
+    "data_sources",
+    "preset",
+    "litellm_params",
+    "model_list",
+    "mock_response",
+    "service_tier",
+    "web_search_options",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_region_name",
+    "aws_bedrock_runtime_endpoint",
+    "azure_ad_token",
+    "azure_endpoint",
+    "vertex_credentials",
+    "vertex_project",
+    "vertex_location",
+    "default_headers",
+    "default_query",
+    "endpoint",
+    "deployment_id",
+    "organization",
+    "project",
+    "api_version",
+    "api_type",
+    "proxy",
+    "proxies",
+    "timeout",
+    "num_retries",
+    "caching",
+    "cache",
+    "router_settings",
+    "litellm_metadata",
+    "metadata",
+    "user",
+    "store",
+    "store_id",
+    "session_id",
+    "guardrails",
+    "team_id",
+    "budget_id",
+    "key_alias",
+    "input_cost_per_token",
+    "output_cost_per_token",
+    "region_name",
+    "hf_model_name",
+    "usage",
+    "plugin_ids",
+    "safety_settings",
+    "webhook",
+    "callback_url",
+    "callbacks",
+    "success_callback",
+]
 
 
 class TestWhatTheUpstreamSees:
@@ -290,28 +442,44 @@ class TestWhatTheUpstreamSees:
             request["headers"]
         )
 
-    @pytest.mark.parametrize(
-        "field",
-        [
-            "provider",
-            "models",
-            "route",
-            "api_key",
-            "api_base",
-            "base_url",
-            "fallbacks",
-            "transforms",
-            "plugins",
-            "extra_headers",
-        ],
-    )
-    def test_no_routing_field(self, client, account, upstream, field):
+    @pytest.mark.parametrize("field", ROUTING_FIELDS)
+    def test_no_field_that_could_choose_a_host_a_key_or_a_price(
+        self, live_url, offered, token, account, upstream, field
+    ):
         """K2"""
-        ask(client, extra_body={field: {"order": ["evil"]}, "reasoning": {"enabled": False}})
+        ask_raw(
+            live_url,
+            token,
+            "fake/plain",
+            **{field: {"order": ["evil"]}, "reasoning": {"enabled": False}},
+        )
         body = upstream.requests[-1]["body"]
         assert field not in body
         assert body["reasoning"] == {"enabled": False}
         assert body["model"] == "plain"
+
+    @pytest.mark.parametrize(
+        ("asked", "sent"),
+        [
+            ({}, {"max_tokens": 100}),
+            ({"max_tokens": 7}, {"max_tokens": 7}),
+            ({"max_completion_tokens": 9}, {"max_tokens": 9}),
+            ({"max_tokens": 1, "max_completion_tokens": 50}, {"max_tokens": 50}),
+            ({"max_tokens": 5000}, {"max_tokens": 100}),
+        ],
+    )
+    def test_exactly_the_limit_that_the_hold_is_for(self, client, account, upstream, asked, sent):
+        """C3: nobody chooses a price cap by naming two limits, or none."""
+        ask(client, **asked)
+        body = upstream.requests[-1]["body"]
+        assert {k: v for k, v in body.items() if k.startswith("max_")} == sent
+
+    def test_the_limit_under_the_name_that_it_knows(self, client, account, upstream, offered):
+        offered.output_limit = "max_completion_tokens"
+        offered.save()
+        ask(client, max_tokens=7)
+        body = upstream.requests[-1]["body"]
+        assert (body["max_completion_tokens"], "max_tokens" in body) == (7, False)
 
     def test_a_stream_always_asks_for_usage(self, client, account, upstream):
         list(ask(client, stream=True))
@@ -441,17 +609,22 @@ def test_an_alias_is_the_model(client, account):
     assert settled(account).model_id == "fake/plain"
 
 
-def test_orphans_give_their_hold_back(client, account, settings):
-    """C4, in part: a process that died leaves a hold, which the sweep settles."""
+def test_orphans_pay_what_they_had_used(client, account):
+    """C4: a process that died leaves a hold and what it last noted; the sweep settles both, once."""
     list(ask(client, stream=True))
     row = settled(account)
     at = timezone.now()
     hold = credit.place_hold(account_id=account.pk, key="dead", amount_nanos=1000, at=at)
     Completion.unscoped.create(
         id="dead", user_id=row.user_id, model_id="m", upstream_name="u", hold=hold, is_stream=True,
-        started_at=at - settings.ROOCLOUD_COMPLETION_LIFETIME * 2,
+        started_at=at - timedelta(hours=1), saved_at=at, cost_nanos=400,
     )  # fmt: skip
+    later = at + admission.ORPHANED_AFTER + timedelta(seconds=1)
 
-    assert actions.settle_orphans(at=at) == 1
-    assert actions.settle_orphans(at=at) == 0
+    assert admission.settle_orphans(at=at) == 0, "it gave a sign of life just now"
+    assert [admission.settle_orphans(at=later), admission.settle_orphans(at=later)] == [1, 0]
+
     assert not Hold.unscoped.open().exists()
+    account.refresh_from_db()
+    assert account.balance_nanos == USD - COST_NANOS - 400
+    assert Completion.unscoped.get(pk="dead").status == "orphaned"

@@ -8,9 +8,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from audit.models import Entry
-from proxy import actions
+from proxy import actions, catalogue
 from proxy.models import LanguageModel, Price, Upstream
-from proxy.pricing import Rates
 from roocloud.lib.money import NANOS_PER_USD as USD
 from tests import factories
 
@@ -35,7 +34,7 @@ def upstream(db) -> Upstream:
 def make(upstream, model_id="acme/coder", **facts):
     return actions.put_model(
         model_id=model_id, upstream=upstream, upstream_model="plain",
-        rates=Rates(3 * USD, 15 * USD, 3 * USD // 10, 3 * USD),
+        price=actions.NewPrice(3 * USD, 15 * USD, 3 * USD // 10),
         facts=actions.ModelFacts(**facts), by=None, at=timezone.now(),
     )  # fmt: skip
 
@@ -101,11 +100,12 @@ class TestTheList:
         model = make(upstream)
         before = timezone.now()
         actions.put_model(
-            model_id="acme/coder", upstream=upstream, upstream_model="plain", rates=Rates(1, 1, 1, 1),
+            model_id="acme/coder", upstream=upstream, upstream_model="plain", price=actions.NewPrice(1, 1, 1, 1),
             facts=actions.ModelFacts(), by=None, at=timezone.now(),
         )  # fmt: skip
-        assert actions.current_rates(model, at=before).input == 3 * USD
-        assert actions.current_rates(model, at=timezone.now()).input == 1
+        offer = catalogue.read(at=timezone.now()).offers[model.model_id]
+        assert offer.price(before).rates.input == 3 * USD
+        assert offer.price(timezone.now()).rates.input == 1
 
 
 class TestTheDemo:

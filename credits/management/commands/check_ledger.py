@@ -16,7 +16,9 @@ class Command(BaseCommand):
         for wrong in found:
             self.stderr.write(
                 f"{wrong.account_id}: balance {format_usd(wrong.balance_nanos)}, "
-                f"entries {format_usd(wrong.entries_nanos)}"
+                f"entries {format_usd(wrong.entries_nanos)}; "
+                f"set aside {format_usd(wrong.held_nanos)}, "
+                f"open holds {format_usd(wrong.holds_nanos)}"
             )
         if found:
             raise CommandError(f"{len(found)} accounts do not match their entries")

@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from proxy import actions
 from proxy.models import Upstream
-from proxy.pricing import Rates
 from roocloud.lib.money import usd_to_nanos
 from roocloud.lib.refusals import InvalidInput, Refusal
 
@@ -62,12 +61,7 @@ class Command(BaseCommand):
             model_id=options["model_id"],
             upstream=upstream,
             upstream_model=options["upstream_model"] or options["model_id"],
-            rates=Rates(
-                input=given,
-                output=output,
-                cache_read=given if read is None else read,
-                cache_write=given if write is None else write,
-            ),
+            price=actions.NewPrice(given, output, cache_read=read, cache_write=write),
             facts=actions.ModelFacts(
                 name=options["name"],
                 context_window=options["context"],

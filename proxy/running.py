@@ -1,0 +1,80 @@
+"""Completions under way in this process: their progress is saved, and silence is filled (C4)."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from django.utils import timezone
+
+from proxy import admission
+from proxy.admission import Admitted, Progress
+from proxy.pricing import NO_USAGE, Usage
+from roocloud.lib.threads import run_db
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at what runs.
+TICK_S = 2.0
+#: Seconds of silence after which a comment keeps the client's connection open (it gives up at 300).
+KEEP_ALIVE_S = 15.0
+
+
+def _nothing() -> Usage:
+    return NO_USAGE
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """One call. usage: what it used up to now. keep_alive: writes a comment to its client; None for
+    an answer in one piece. written_at: loop time of the last byte to the client."""
+
+    admitted: Admitted
+    usage: Callable[[], Usage] = _nothing
+    keep_alive: Callable[[], Awaitable[None]] | None = None
+    written_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+
+
+class _Watch:
+    """What runs on one event loop, and the task that looks after it while there is anything."""
+
+    def __init__(self) -> None:
+        self.calls: set[Running] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, call: Running) -> None:
+        self.calls.add(call)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
+        await asyncio.sleep(TICK_S)
+        while self.calls:
+            try:
+                await self._tick()
+            except Exception:
+                logger.exception("The progress of running completions was not saved")
+            await asyncio.sleep(TICK_S)
+
+    async def _tick(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for call in list(self.calls):
+            if call.keep_alive and now - call.written_at >= KEEP_ALIVE_S:
+                call.written_at = now
+                await call.keep_alive()
+        progress = [Progress(call.admitted, call.usage()) for call in self.calls]
+        if progress:
+            await run_db(admission.save_progress, progress, timezone.now())
+
+
+_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
+
+
+def begin(call: Running) -> None:
+    """Look after a call until ``end``."""
+    _watches.setdefault(asyncio.get_running_loop(), _Watch()).add(call)
+
+
+def end(call: Running) -> None:
+    _watches.setdefault(asyncio.get_running_loop(), _Watch()).calls.discard(call)

@@ -1,0 +1,73 @@
+"""Group commit: what waits while a transaction runs goes into the next one together.
+
+A commit costs the database the same for one row as for fifty, so callers that would each open a
+transaction of their own hand their part in here instead, and each awaits its own result.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from django.db import InterfaceError, OperationalError
+
+from roocloud.lib.threads import run_db
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _Lane(Generic[T, R]):
+    """What waits on one event loop."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self.worker: asyncio.Task[None] | None = None
+
+
+class Batches(Generic[T, R]):
+    """``work`` does a batch of parts in one transaction and gives a result for each, in order; a
+    result that is an exception is raised for its part alone."""
+
+    def __init__(
+        self, work: Callable[[Sequence[T]], Sequence[R | Exception]], *, limit: int = 128
+    ) -> None:
+        self._work = work
+        self._limit = limit
+        self._lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lane[T, R]] = WeakKeyDictionary()
+
+    async def submit(self, part: T) -> R:
+        """The part's own result. A cancelled caller does not take its part back."""
+        loop = asyncio.get_running_loop()
+        lane = self._lanes.setdefault(loop, _Lane())
+        future: asyncio.Future[R] = loop.create_future()
+        lane.waiting.append((part, future))
+        if lane.worker is None:
+            lane.worker = loop.create_task(self._run(lane))
+        return await future
+
+    async def _run(self, lane: _Lane[T, R]) -> None:
+        try:
+            while lane.waiting:
+                batch, lane.waiting = lane.waiting[: self._limit], lane.waiting[self._limit :]
+                await self._do(batch)
+        finally:
+            lane.worker = None
+
+    async def _do(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            results = await run_db(self._work, [part for part, _ in batch])
+        except Exception as fault:  # noqa: BLE001 - it is raised to the callers
+            is_down = isinstance(fault, OperationalError | InterfaceError)
+            if len(batch) > 1 and not is_down:  # one part may have spoiled it for the others
+                for single in batch:
+                    await self._do([single])
+                return
+            results = [fault] * len(batch)
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
