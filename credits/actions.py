@@ -1,7 +1,7 @@
 """Every movement of credit, each in one transaction. Amounts are nano-dollars."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -58,7 +58,7 @@ def grant(
             posted_at=at,
         )
         locked.balance_nanos += amount_nanos
-        _store([locked])
+        _store({account.pk: locked}, [account.pk])
         audit.record(
             action="credit.granted",
             actor=by,
@@ -74,7 +74,7 @@ def grant(
 
 @dataclass(frozen=True, slots=True)
 class HoldRequest:
-    """amount_nanos: the worst case, zero or more. key: the same one is the same hold."""
+    """amount_nanos: the worst case, zero or more. key: of its own on the account."""
 
     account_id: str
     key: str
@@ -82,8 +82,15 @@ class HoldRequest:
 
 
 def place_hold(*, account_id: str, key: str, amount_nanos: int, at: datetime) -> Hold:
-    """One hold. Raises InsufficientCredit; see place_holds."""
-    (placed,) = place_holds([HoldRequest(account_id, key, amount_nanos)], at=at)
+    """One hold; the same key gives the same hold, so a caller may repeat the call (C8).
+
+    Raises InsufficientCredit; see place_holds.
+    """
+    with transaction.atomic():
+        _lock([account_id])
+        if earlier := Hold.unscoped.filter(account=account_id, key=key).first():
+            return earlier
+        (placed,) = place_holds([HoldRequest(account_id, key, amount_nanos)], at=at)
     if isinstance(placed, InsufficientCredit):
         raise placed
     return placed
@@ -95,35 +102,29 @@ def place_holds(
     """Set aside the worst-case cost of each completion, before its first upstream byte (C3, C7).
 
     All in one transaction, decided in order: what an earlier request takes is not free for a later
-    one. A request gets its hold, the hold it got before under the same key (C8), or the refusal.
+    one. Each gets its hold or the refusal.
     """
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         accounts = _lock({request.account_id for request in requests})
-        keys = [request.key for request in requests]
-        known = {
-            (hold.account_id, hold.key): hold
-            for hold in Hold.unscoped.filter(account__in=accounts, key__in=keys)
-        }
         results: list[Hold | InsufficientCredit] = []
-        placed: list[Hold] = []
         for request in requests:
             account = accounts[request.account_id]
-            if earlier := known.get((account.pk, request.key)):
-                results.append(earlier)
-                continue
             free_nanos = account.balance_nanos - account.held_nanos
             if request.amount_nanos > max(free_nanos, 0):
                 results.append(InsufficientCredit(_refusal(account, request.amount_nanos)))
                 continue
-            hold = Hold(
-                account=account, key=request.key, amount_nanos=request.amount_nanos, placed_at=at
+            account.held_nanos += request.amount_nanos
+            results.append(
+                Hold(
+                    account=account,
+                    key=request.key,
+                    amount_nanos=request.amount_nanos,
+                    placed_at=at,
+                )
             )
-            account.held_nanos += hold.amount_nanos
-            known[account.pk, hold.key] = hold
-            placed.append(hold)
-            results.append(hold)
+        placed = [result for result in results if isinstance(result, Hold)]
         Hold.unscoped.bulk_create(placed)
-        _store([accounts[pk] for pk in {hold.account_id for hold in placed}])
+        _store(accounts, {hold.account_id for hold in placed})
     return results
 
 
@@ -144,15 +145,15 @@ def _refusal(account: Account, amount_nanos: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a completion came to."""
+    """What the completion behind a hold came to."""
 
-    hold_id: int
+    hold: Hold
     cost_nanos: int
 
 
 def settle_hold(*, hold_id: int, cost_nanos: int, at: datetime) -> bool:
     """One settlement; True for the call that did it."""
-    (won,) = settle_holds([Settlement(hold_id, cost_nanos)], at=at)
+    (won,) = settle_holds([Settlement(Hold.unscoped.get(pk=hold_id), cost_nanos)], at=at)
     return won
 
 
@@ -161,55 +162,60 @@ def settle_holds(settlements: Sequence[Settlement], *, at: datetime) -> list[boo
 
     True for the one call that settled a hold, however many try (C8).
     """
-    with transaction.atomic():
-        wanted = [settlement.hold_id for settlement in settlements]
-        owners = Hold.unscoped.filter(pk__in=wanted).values_list("account_id", flat=True)
-        accounts = _lock(set(owners))
-        still_open = Hold.unscoped.open().in_bulk(wanted)
-        results: list[bool] = []
-        settled: list[Hold] = []
-        for settlement in settlements:
-            hold = still_open.pop(settlement.hold_id, None)
-            results.append(hold is not None)
-            if hold is None:
-                continue
-            hold.cost_nanos = min(max(settlement.cost_nanos, 0), hold.amount_nanos)
-            settled.append(hold)
-            account = accounts[hold.account_id]
-            account.held_nanos -= hold.amount_nanos
-            account.balance_nanos -= hold.cost_nanos
-        update_rows(
+    costs = {
+        s.hold.pk: min(max(s.cost_nanos, 0), s.hold.amount_nanos) for s in reversed(settlements)
+    }
+    holds = {settlement.hold.pk: settlement.hold for settlement in settlements}
+    with transaction.atomic(savepoint=False):
+        accounts = _lock({hold.account_id for hold in holds.values()})
+        settled = update_rows(
             Hold,
-            [{"pk": h.pk, "cost_nanos": h.cost_nanos, "settled_at": at} for h in settled],
+            [{"pk": pk, "cost_nanos": cost, "settled_at": at} for pk, cost in costs.items()],
+            where_null="settled_at",
         )
+        for pk in settled:
+            account = accounts[holds[pk].account_id]
+            account.held_nanos -= holds[pk].amount_nanos
+            account.balance_nanos -= costs[pk]
         Entry.unscoped.bulk_create(
             Entry(
-                account_id=hold.account_id,
+                account_id=holds[pk].account_id,
                 kind=Entry.Kind.CHARGE,
-                amount_nanos=-(hold.cost_nanos or 0),
-                key=f"hold:{hold.key}",
-                hold=hold,
+                amount_nanos=-costs[pk],
+                key=f"hold:{holds[pk].key}",
+                hold_id=pk,
                 posted_at=at,
             )
-            for hold in settled
-            if hold.cost_nanos
+            for pk in settled
+            if costs[pk]
         )
-        _store([accounts[pk] for pk in {hold.account_id for hold in settled}])
-    return results
+        _store(accounts, {holds[pk].account_id for pk in settled})
+    return [_take(settled, settlement.hold.pk) for settlement in settlements]
+
+
+def _take(settled: set[int], pk: int) -> bool:
+    """Whether it is there; the second to ask is told no."""
+    found = pk in settled
+    settled.discard(pk)
+    return found
 
 
 def _lock(account_ids: Collection[str]) -> dict[str, Account]:
     """The accounts by id. Their rows are the lock, always taken in the same order: whatever moves
     credit on an account, does so one after another."""
-    rows = Account.unscoped.select_for_update().filter(pk__in=account_ids).order_by("pk")
+    rows = Account.unscoped.select_for_update(no_key=True).filter(pk__in=account_ids).order_by("pk")
     return {account.pk: account for account in rows}
 
 
-def _store(accounts: Sequence[Account]) -> None:
+def _store(accounts: Mapping[str, Account], changed: Collection[str]) -> None:
     update_rows(
         Account,
         [
-            {"pk": a.pk, "balance_nanos": a.balance_nanos, "held_nanos": a.held_nanos}
-            for a in accounts
+            {
+                "pk": pk,
+                "balance_nanos": accounts[pk].balance_nanos,
+                "held_nanos": accounts[pk].held_nanos,
+            }
+            for pk in changed
         ],
     )

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -23,6 +23,9 @@ from proxy.pricing import Usage, cost_nanos, worst_case_nanos
 from roocloud.lib.bulk import update_rows
 from roocloud.lib.refusals import Forbidden, NotFound
 from roocloud.lib.text import clean_label
+
+if TYPE_CHECKING:
+    from credits.models import Hold
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +63,7 @@ class Admitted:
     """A call that may run: its hold is placed."""
 
     completion_id: str
-    hold_id: int
+    hold: "Hold"
     order: Order
 
     @property
@@ -150,7 +153,7 @@ def admit(orders: Sequence[Order]) -> list[Admitted | Exception]:
                 results.append(hold)
                 continue
             row.hold_id = hold.pk
-            results.append(Admitted(row.pk, hold.pk, order))
+            results.append(Admitted(row.pk, hold, order))
         Completion.unscoped.bulk_create(row for row in rows if row.hold_id)
     return results
 
@@ -175,7 +178,7 @@ def settle(results: Sequence[Result]) -> list[int]:
     with transaction.atomic():
         won = credit.settle_holds(
             [
-                credit.Settlement(result.admitted.hold_id, cost)
+                credit.Settlement(result.admitted.hold, cost)
                 for result, cost in zip(results, costs, strict=True)
             ],
             at=max(result.at for result in results),
@@ -246,14 +249,14 @@ def settle_orphans(*, at: datetime, limit: int = 500) -> int:
         Completion.unscoped.filter(
             status=Completion.Status.RUNNING, saved_at__lt=at - ORPHANED_AFTER
         )
-        .order_by("saved_at", "pk")
-        .exclude(hold=None)[:limit]
+        .exclude(hold=None)
+        .select_related("hold")
+        .order_by("saved_at", "pk")[:limit]
     )
     with transaction.atomic():
         rows = list(silent)
-        won = credit.settle_holds(
-            [credit.Settlement(row.hold_id or 0, row.cost_nanos) for row in rows], at=at
-        )
+        settlements = [credit.Settlement(row.hold, row.cost_nanos) for row in rows if row.hold]
+        won = credit.settle_holds(settlements, at=at)
         orphans = [row for row, is_first in zip(rows, won, strict=True) if is_first]
         update_rows(
             Completion,

@@ -1,24 +1,20 @@
 """Changing many rows in one statement."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection, models
 
 
 def update_rows(
-    model: type[models.Model],
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    add: Collection[str] = (),
-) -> int:
-    """``UPDATE … FROM (VALUES …)``; how many rows changed.
+    model: type[models.Model], rows: Sequence[Mapping[str, Any]], *, where_null: str | None = None
+) -> set[Any]:
+    """``UPDATE … FROM (VALUES …)``; the primary keys of the rows that changed.
 
-    rows: each with ``pk`` and the same fields. add: fields whose values are added to what is
-    stored instead of replacing it.
+    rows: each with ``pk`` and the same fields. where_null: a field that must be null so far.
     """
     if not rows:
-        return 0
+        return set()
     quote = connection.ops.quote_name
     names = list(rows[0])
     fields: dict[str, Any] = {
@@ -33,22 +29,27 @@ def update_rows(
 
     values = f"({', '.join(slot(fields[name]) for name in names)})"
     changes = [
-        f"{quote(fields[name].column)} = "
-        + (f"{table}.{quote(fields[name].column)} + " if name in add else "")
-        + f"given.{given[name]}"
-        for name in names
-        if name != "pk"
+        f"{quote(fields[name].column)} = given.{given[name]}" for name in names if name != "pk"
     ]
+    key = f"{table}.{quote(fields['pk'].column)}"
+    condition = ""
+    if where_null is not None:
+        condition = f" AND {table}.{quote(_column(model, where_null))} IS NULL"
     # Names are the model's own, and every value is a parameter.
     sql = (
         f"WITH given({', '.join(given.values())}) "  # noqa: S608
         f"AS (VALUES {', '.join([values] * len(rows))}) "
         f"UPDATE {table} SET {', '.join(changes)} FROM given "
-        f"WHERE {table}.{quote(fields['pk'].column)} = given.{given['pk']}"
+        f"WHERE {key} = given.{given['pk']}{condition} RETURNING {key}"
     )
     parameters = [
         fields[name].get_db_prep_save(row[name], connection) for row in rows for name in names
     ]
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return int(cursor.rowcount)
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _column(model: type[models.Model], name: str) -> str:
+    field: Any = model._meta.get_field(name)
+    return str(field.column)
