@@ -25,19 +25,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
             return True
         return settings.ROOCLOUD_SIGNUP == "invitation" and invitations.pending(request) is not None
 
-    def clean_email(self, email: str) -> str:
-        """Raises ValidationError for another address than the invited one (B7)."""
-        cleaned = str(super().clean_email(email)).lower()
-        if settings.ROOCLOUD_SIGNUP == "invitation" and cleaned != invitations.pending(
-            self.request
-        ):
-            raise ValidationError("This is not the address that was invited.")
-        return cleaned
-
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
-        return AccountAdapter().is_open_for_signup(request)
+        """As above; an invitation is for the address that the provider has verified (B7)."""
+        if not AccountAdapter().is_open_for_signup(request):
+            return False
+        if settings.ROOCLOUD_SIGNUP == "open":
+            return True
+        verified = {a.email.lower() for a in sociallogin.email_addresses if a.verified}
+        return sociallogin.user.email.lower() in verified & {invitations.pending(request)}
 
     def authenticate_by_email(self, sociallogin: Any) -> tuple[Any, str] | None:
         """The account that a trusted provider's verified address signs in to

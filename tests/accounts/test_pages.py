@@ -11,7 +11,8 @@ import pytest
 from django.utils import timezone
 
 from accounts import tokens
-from accounts.models import ClientSession, Ticket
+from accounts.models import ClientSession, Ticket, User
+from orgs.actions import invite
 from tests import factories
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -273,3 +274,23 @@ class TestSignUp:
         fields = {"email": "New@Example.com", "password1": "correct horse battery"}
         client.post("/accounts/signup/", fields)
         assert b"new@example.com" in client.get("/account").content
+
+    def test_an_invitation_is_for_its_address(self, client, alice, acme, settings):
+        """B7"""
+        settings.ROOCLOUD_SIGNUP = "invitation"
+        _, secret = invite(
+            organization=acme,
+            email="new@example.com",
+            role="member",
+            by=factories.actor(alice, acme),
+            at=timezone.now(),
+        )
+        client.get(f"/invitations/{secret}")
+        fields = {"email": "other@example.com", "password1": "correct horse battery"}
+
+        refused = client.post("/accounts/signup/", fields)
+        assert b"not the address that was invited" in refused.content
+        client.post("/accounts/signup/", {**fields, "email": "New@example.com"})
+
+        assert not User.objects.filter(email="other@example.com").exists()
+        assert User.objects.filter(email="new@example.com").exists()

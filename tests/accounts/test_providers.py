@@ -11,7 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.socialaccount.models import SocialAccount
+from django.utils import timezone
 
+from orgs.actions import invite
+from tests import factories
 from tests.fakes.issuer import fake_issuer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +129,33 @@ class TestWhoseAccount:
         settings.ROOCLOUD_SIGNUP = "closed"
         assert b"by invitation" in walk(client).content
         assert who(client) is None
+
+    @pytest.mark.parametrize(
+        ("email", "is_verified", "opens"),
+        [
+            ("nora@new.example", True, True),
+            ("nora@new.example", False, False),
+            ("else@new.example", True, False),
+        ],
+    )
+    def test_an_invitation_admits_its_verified_address_alone(
+        self, client, alice, acme, issuer, settings, email, is_verified, opens
+    ):
+        """B7"""
+        settings.ROOCLOUD_SIGNUP = "invitation"
+        _, secret = invite(
+            organization=acme,
+            email="nora@new.example",
+            role="member",
+            by=factories.actor(alice, acme),
+            at=timezone.now(),
+        )
+        client.get(f"/invitations/{secret}")
+        issuer.person.update(email=email, email_verified=is_verified)
+
+        walk(client)
+
+        assert who(client) == (email if opens else None)
 
     def test_the_account_of_the_same_address_is_not_opened_by_an_untrusted_provider(
         self, client, alice, issuer
