@@ -114,6 +114,11 @@ class TestSigningInAnEditor:
         client.post("/v1/client/sign_ins", exchange, content_type="application/json")
 
         assert client.get(status).json() == {"signed_in": True, "label": "VS Code"}
+        assert client.post("/extension/hand-off", fields).json() == {
+            "url": None,
+            "signed_in": True,
+            "label": "VS Code",
+        }
 
 
 class TestTheCommandLine:
