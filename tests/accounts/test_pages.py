@@ -14,6 +14,7 @@ from accounts import tokens
 from accounts.models import ClientSession, Ticket, User
 from orgs.actions import invite
 from tests import factories
+from tests.accounts.test_recovery import reset
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = "0123456789abcdef0123456789abcdef"
@@ -263,6 +264,60 @@ class TestDevicesAndTokens:
             factories.client_session(alice)
         with django_assert_num_queries(len(few.captured_queries)):
             client.get("/account/devices")
+
+
+def links(answer) -> dict[str, str]:
+    """Addresses of a page's links, by their words."""
+    found = re.findall(r'<a[^>]*\shref="([^"]+)"[^>]*>([^<]+)</a>', answer.content.decode())
+    return {words.strip(): html.unescape(address) for address, words in found}
+
+
+class TestAskingToSignIn:
+    """Whatever somebody does first, they come back to the editor's sign-in."""
+
+    @pytest.mark.parametrize(
+        ("mode", "is_offered"), [("open", True), ("invitation", False), ("closed", False)]
+    )
+    def test_an_account_is_offered_where_one_can_be_made(
+        self, client, db, settings, mode, is_offered
+    ):
+        settings.ROOCLOUD_SIGNUP = mode
+        offered = links(client.get("/accounts/login/", {"next": SIGN_IN}))
+
+        assert ("Create an account" in offered) is is_offered
+        if is_offered:
+            page = client.get(offered["Create an account"])
+            fields = {"email": "new@example.com", "password1": factories.PASSWORD}
+            asked = re.search(r'name="next" value="([^"]+)"', page.content.decode())[1]
+            made = client.post("/accounts/signup/", {**fields, "next": html.unescape(asked)})
+            assert made["Location"] == SIGN_IN
+
+    def test_an_account_is_offered_to_who_was_invited(self, client, alice, acme, settings):
+        settings.ROOCLOUD_SIGNUP = "invitation"
+        _, secret = invite(
+            organization=acme,
+            email="new@example.com",
+            role="member",
+            by=factories.actor(alice, acme),
+            at=timezone.now(),
+        )
+        client.get(f"/invitations/{secret}")
+        assert "Create an account" in links(client.get("/accounts/login/"))
+
+    def test_a_forgotten_password_leads_back(self, client, alice):
+        login = client.get("/accounts/login/", {"next": SIGN_IN})
+        forgot = urlsplit(links(login)["Forgot your password?"])
+        assert parse_qs(forgot.query)["next"] == [SIGN_IN]
+
+        assert reset(client, alice.email, following=SIGN_IN)["Location"] == SIGN_IN
+
+    @pytest.mark.parametrize("path", [SIGN_IN, CLI])
+    def test_not_you_leads_back(self, client, alice, path):
+        client.force_login(alice)
+        page = client.get(links(client.get(path))["Not you?"])
+        asked = html.unescape(re.search(r'name="next" value="([^"]+)"', page.content.decode())[1])
+        assert client.post("/accounts/logout/", {"next": asked})["Location"] == path
+        assert client.get(path).status_code == 302  # to sign in, as somebody else
 
 
 class TestSignUp:

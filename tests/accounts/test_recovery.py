@@ -14,8 +14,7 @@ MODES = ["open", "invitation", "closed"]
 
 def reset(client, email, *, password=NEW_PASSWORD, following=""):
     """Walk the whole reset, through the pages' own redirects; the last answer."""
-    query = f"?next={following}" if following else ""
-    asked = client.post(f"/accounts/password/reset/{query}", {"email": email})
+    asked = client.post("/accounts/password/reset/", {"email": email, "next": following})
     code = re.search(r"^\s*([A-Z0-9-]{6,12})\s*$", mail.outbox[-1].body, re.MULTILINE)[1]
     confirmed = client.post(asked["Location"], {"code": code})
     return client.post(confirmed["Location"], {"password1": password, "password2": password})
