@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -381,9 +382,40 @@ def end_session(*, session: ClientSession, by: Actor, at: datetime) -> None:
 
 def end_other_sessions(*, by: Actor, at: datetime) -> int:
     """End all of a person's sessions outside the browser; how many there were."""
-    sessions = list(ClientSession.objects.visible_to(by).alive(at))
-    for session in sessions:
-        _end(session, actor=by, at=at, note="all were ended")
+    return _end_all(by.user_id, actor=by, at=at, note="all were ended")
+
+
+def end_browsers(*, user_id: str, except_key: str | None) -> None:
+    """Sign a person out of every browser but the one with the session ``except_key``."""
+    for browser in UserSession.objects.filter(user_id=user_id).exclude(session_key=except_key):
+        browser.end()
+
+
+def recover_account(*, user: User, session_key: str | None, at: datetime) -> None:
+    """The end of all that somebody signed in to before the password was reset: who forgot theirs
+    loses little by it, and whose account was taken has it back (B7).
+
+    session_key: of the browser that did it, which signs in anew in any case.
+    """
+    with transaction.atomic():
+        audit.record(
+            action="user.password_reset",
+            actor=None,
+            target_kind="user",
+            target_id=user.pk,
+            at=at,
+        )
+        _end_all(user.pk, actor=None, at=at, note="the password was reset")
+    end_browsers(user_id=user.pk, except_key=session_key)
+
+
+def _end_all(user_id: str, *, actor: Actor | None, at: datetime, note: str) -> int:
+    with transaction.atomic():
+        _lock_tickets(user_id)
+        Ticket.unscoped.filter(user_id=user_id, redeemed_at=None).update(redeemed_at=at)
+        sessions = list(ClientSession.unscoped.filter(user_id=user_id).alive(at))
+        for session in sessions:
+            _end(session, actor=actor, at=at, note=note)
     return len(sessions)
 
 
