@@ -2,10 +2,12 @@
 
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
@@ -24,6 +26,27 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         if settings.ROOCLOUD_SIGNUP == "open":
             return True
         return settings.ROOCLOUD_SIGNUP == "invitation" and invitations.pending(request) is not None
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        site = {
+            "name": settings.ROOCLOUD_PRODUCT_NAME,
+            "domain": urlsplit(settings.ROOCLOUD_PUBLIC_URL).netloc,
+        }
+        super().send_mail(template_prefix, email, {**context, "current_site": site})
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Failed sign-ins are counted per account alone (B6): with the host in the key, each name
+        of this server would allow as many again."""
+        return str(credentials.get("email", "")).lower()
+
+
+class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """A passkey belongs to the host and is listed under the product's name."""
+        return {
+            **super().get_public_key_credential_rp_entity(),
+            "name": settings.ROOCLOUD_PRODUCT_NAME,
+        }
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types

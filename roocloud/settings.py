@@ -84,7 +84,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django.forms",
-    "django.contrib.sites",
     "django_linear_migrations",
     "csp",
     "django_htmx",
@@ -244,7 +243,6 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
-SITE_ID = 1
 ROOCLOUD_SIGNUP = env.str(
     "ROOCLOUD_SIGNUP", "closed", validate=OneOf(["open", "invitation", "closed"])
 )
@@ -298,6 +296,7 @@ if _issuer and (_client := env.str("ROOCLOUD_OIDC_CLIENT_ID", "")):
             }
         ]
     }
+MFA_ADAPTER = "accounts.adapter.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION  # http://localhost counts as secure in browsers

@@ -28,8 +28,9 @@ def reset(client, email, *, password=NEW_PASSWORD, following=""):
     return client.post(confirmed["Location"], {"password1": password, "password2": password})
 
 
-def log_in(client, email, password=factories.PASSWORD, **fields):
-    return client.post("/accounts/login/", {"login": email, "password": password, **fields})
+def log_in(client, email, password=factories.PASSWORD, *, host="testserver"):
+    fields = {"login": email, "password": password}
+    return client.post("/accounts/login/", fields, headers={"Host": host})
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -128,3 +129,36 @@ class TestAfterACredentialChanged:
         page = client.post("/accounts/2fa/totp/activate/", {"code": code}, follow=True)
 
         assert page.content.count(b'<a href="/account/devices/end-all">') == 1
+
+
+class TestNames:
+    """Nothing that leaves this server speaks of example.com."""
+
+    def test_mail_carries_the_product_and_the_public_host(self, client, alice, settings):
+        settings.ROOCLOUD_PRODUCT_NAME = "Acme Cloud"
+        settings.ROOCLOUD_PUBLIC_URL = "https://cloud.acme.example"
+
+        reset(client, alice.email)
+
+        body = mail.outbox[0].body
+        assert "Hello from Acme Cloud!" in body
+        assert "cloud.acme.example" in body
+        assert "example.com" not in body
+
+    def test_a_passkey_is_listed_under_the_product(self, client, alice, settings):
+        settings.ROOCLOUD_PRODUCT_NAME = "Acme Cloud"
+        log_in(client, alice.email)
+        client.post("/accounts/reauthenticate/", {"password": factories.PASSWORD})
+
+        page = client.get("/accounts/2fa/webauthn/add/").content.decode()
+
+        assert "Acme Cloud" in re.search(r'"rp":\s*\{[^}]*\}', page)[0]
+
+
+def test_guesses_are_counted_whatever_name_the_server_is_called_by(client, alice):
+    """B6"""
+    for number in range(5):
+        host = ("localhost", "127.0.0.1")[number % 2]
+        log_in(client, alice.email, "wrong", host=host)
+
+    assert b"Too many failed" in log_in(client, alice.email, host="localhost").content
