@@ -29,7 +29,7 @@ def _read(request: HttpRequest) -> tuple[editors.Editor, str]:
 
 def _consent(request: HttpRequest, actor: Actor, **context: Any) -> HttpResponse:
     organizations = memberships.of(user_id=actor.user_id)
-    chosen = actor.organization_id or (organizations[0].organization_id if organizations else "")
+    chosen = actor.organization_id or ""
     return render(
         request,
         "accounts/consent.html",
@@ -58,7 +58,8 @@ def _editor_page(request: HttpRequest, *, offers_model: bool) -> HttpResponse:
     editor, state = _read(request)
     actor = web_actor(request)
     if request.method != "POST":
-        models = model_choices.of(actor) if offers_model else []
+        offered = model_choices.of(actor) if offers_model else []
+        models = [(model, name) for model, name in offered if editors.is_plain_model(model)]
         return _consent(request, actor, editor=editor, state=state, models=models)
     chosen = in_context(actor, request.POST.get("organization", ""))
     model = request.POST.get("model", "") if offers_model else ""

@@ -13,9 +13,11 @@ from django.utils import timezone
 from accounts import tokens
 from accounts.models import ClientSession, Ticket, User
 from orgs.actions import invite
+from proxy import actions as models
 from tests import factories
 from tests.accounts.test_recovery import reset
 
+NOW = factories.NOON
 ROOT = Path(__file__).resolve().parents[2]
 STATE = "0123456789abcdef0123456789abcdef"
 TARGET = "vscode://RooVeterinaryInc.roo-cline"
@@ -89,6 +91,41 @@ class TestSigningInAnEditor:
         answer = consent(client, "/extension/provider-sign-up", organization="", model="demo/coder")
 
         assert callback_of(answer)["provider_model"] == "demo/coder"
+
+    def test_provider_sign_up_offers_only_what_the_editor_reads_as_it_was_sent(self, client, alice):
+        """Trap 3."""
+        upstream = models.put_upstream(
+            name="fake", base_url="https://api.example.com/v1", api_key="k", by=None, at=NOW
+        )
+        for model_id in ("acme/gpt:2024", "acme/gpt@2024+x"):
+            models.put_model(
+                model_id=model_id,
+                upstream=upstream,
+                upstream_model="plain",
+                price=models.NewPrice(1, 1, 1),
+                facts=models.ModelFacts(),
+                by=None,
+                at=NOW,
+            )
+        client.force_login(alice)
+
+        page = client.get(f"/extension/provider-sign-up?state={STATE}&auth_redirect={TARGET}")
+
+        offered = re.findall(r'<option value="([^"]+)"', page.content.decode())
+        assert "acme/gpt:2024" in offered
+        for model in offered:
+            path = "/extension/provider-sign-up"
+            assert consent(client, path, organization="", model=model).status_code == 200
+
+    def test_consent_begins_with_the_context_of_the_web_pages(self, client, alice, acme):
+        client.force_login(alice)
+        for organization_id in ("", acme.pk):
+            client.post("/account/context", {"organization": organization_id})
+
+            page = client.get(SIGN_IN).content.decode()
+
+            chosen = re.findall(r'name="organization"\s+value="([^"]*)"\s+checked', page)
+            assert chosen == [organization_id]
 
     @pytest.mark.parametrize(
         "query", ["", f"state={STATE}", f"auth_redirect={TARGET}",
