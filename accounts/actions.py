@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -153,20 +154,17 @@ def check_password(password: str, user: User) -> None:
 def issue_ticket(*, by: Actor, editor: Editor, state: str, at: datetime) -> str:
     """A ticket for one exchange, good for ROOCLOUD_TICKET_LIFETIME_S and for the actor's context.
 
-    Whatever ticket the same hand-off page showed before is void from now on (B1).
+    Earlier ones of the same sign-in live out their time, as one may have been copied by hand; the
+    first that is redeemed voids the others (B1).
     """
     code = new_secret("ticket")
-    state_hash = digest(state)
     with transaction.atomic():
         Ticket.unscoped.filter(expires_at__lt=at - TICKET_MEMORY).delete()
-        Ticket.unscoped.filter(
-            user_id=by.user_id, state_hash=state_hash, redeemed_at=None, expires_at__gt=at
-        ).update(expires_at=at)
         Ticket.unscoped.create(
             token_hash=digest(code),
             user_id=by.user_id,
             organization_id=by.organization_id or "",
-            state_hash=state_hash,
+            state_hash=digest(state),
             editor=editor.target,
             created_at=at,
             expires_at=at + settings.ROOCLOUD_TICKET_LIFETIME,
@@ -174,15 +172,30 @@ def issue_ticket(*, by: Actor, editor: Editor, state: str, at: datetime) -> str:
     return code
 
 
+def renew_ticket(*, by: Actor, editor: Editor, state: str, at: datetime) -> str | None:
+    """Another ticket for a hand-off page that is still open; None once the editor has come for one:
+    a page that opened the editor again would sign it in twice."""
+    with transaction.atomic():
+        _lock_tickets(by.user_id)
+        if redeemed_session(by=by, state=state):
+            return None
+        return issue_ticket(by=by, editor=editor, state=state, at=at)
+
+
 def redeemed_session(*, by: Actor, state: str) -> ClientSession | None:
-    """The session that a ticket of this hand-off page was exchanged for, if it was."""
-    ticket = (
-        Ticket.unscoped.filter(user_id=by.user_id, state_hash=digest(state))
-        .exclude(session=None)
-        .select_related("session")
-        .first()
-    )
+    """The session that a ticket of this hand-off page was exchanged for, if it was. A ticket that
+    is still to be used belongs to another page of the same ``state``, which begins anew."""
+    tickets = Ticket.unscoped.filter(user_id=by.user_id, state_hash=digest(state))
+    if tickets.filter(redeemed_at=None).exists():
+        return None
+    redeemed = tickets.exclude(session=None).select_related("session").order_by("-redeemed_at")
+    ticket = redeemed.first()
     return ticket.session if ticket else None
+
+
+def _lock_tickets(user_id: str) -> None:
+    """Until the transaction ends, nobody else redeems or renews a ticket of this person."""
+    User.objects.select_for_update(no_key=True).get(pk=user_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +209,19 @@ class SignedIn:
 def redeem_ticket(*, code: str, user_agent: str, at: datetime) -> SignedIn:
     """Exchange a ticket for an editor's session, exactly once (protocol/auth.md §3).
 
-    A second use ends the session of the first: two parties hold the ticket, and one of them is not
-    the editor (B1). Raises TicketRefused, which reads alike for unknown, used and expired.
+    Other tickets of the same sign-in are void from then on. A second use ends the session of the
+    first: two parties hold the ticket, and one of them is not the editor (B1). Raises
+    TicketRefused, which reads alike for unknown, used and expired.
     """
     refused = TicketRefused("This sign-in link was used already or is too old. Sign in again.")
     token_hash = digest(code)
     with transaction.atomic():
+        owner_id = (
+            Ticket.unscoped.filter(token_hash=token_hash).values_list("user_id", flat=True).first()
+        )
+        if owner_id is None:
+            raise refused
+        _lock_tickets(owner_id)
         # Conditions on this row alone: a join would make it a subquery, which PostgreSQL does not
         # look at again after it has waited for the row, and two redemptions would win.
         won = Ticket.unscoped.filter(
@@ -211,6 +231,9 @@ def redeem_ticket(*, code: str, user_agent: str, at: datetime) -> SignedIn:
             ticket = Ticket.unscoped.select_related("user").get(token_hash=token_hash)
             if not ticket.user.is_active:
                 raise refused
+            Ticket.unscoped.filter(
+                user_id=owner_id, state_hash=ticket.state_hash, redeemed_at=None
+            ).update(redeemed_at=at)
             return _start_editor_session(ticket, user_agent=user_agent, at=at)
     replayed = (
         Ticket.unscoped.filter(token_hash=token_hash)
@@ -359,9 +382,40 @@ def end_session(*, session: ClientSession, by: Actor, at: datetime) -> None:
 
 def end_other_sessions(*, by: Actor, at: datetime) -> int:
     """End all of a person's sessions outside the browser; how many there were."""
-    sessions = list(ClientSession.objects.visible_to(by).alive(at))
-    for session in sessions:
-        _end(session, actor=by, at=at, note="all were ended")
+    return _end_all(by.user_id, actor=by, at=at, note="all were ended")
+
+
+def end_browsers(*, user_id: str, except_key: str | None) -> None:
+    """Sign a person out of every browser but the one with the session ``except_key``."""
+    for browser in UserSession.objects.filter(user_id=user_id).exclude(session_key=except_key):
+        browser.end()
+
+
+def recover_account(*, user: User, session_key: str | None, at: datetime) -> None:
+    """The end of all that somebody signed in to before the password was reset: who forgot theirs
+    loses little by it, and whose account was taken has it back (B7).
+
+    session_key: of the browser that did it, which signs in anew in any case.
+    """
+    with transaction.atomic():
+        audit.record(
+            action="user.password_reset",
+            actor=None,
+            target_kind="user",
+            target_id=user.pk,
+            at=at,
+        )
+        _end_all(user.pk, actor=None, at=at, note="the password was reset")
+    end_browsers(user_id=user.pk, except_key=session_key)
+
+
+def _end_all(user_id: str, *, actor: Actor | None, at: datetime, note: str) -> int:
+    with transaction.atomic():
+        _lock_tickets(user_id)
+        Ticket.unscoped.filter(user_id=user_id, redeemed_at=None).update(redeemed_at=at)
+        sessions = list(ClientSession.unscoped.filter(user_id=user_id).alive(at))
+        for session in sessions:
+            _end(session, actor=actor, at=at, note=note)
     return len(sessions)
 
 

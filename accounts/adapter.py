@@ -1,14 +1,22 @@
 """How allauth asks this room."""
 
+import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from django.conf import settings
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.http import HttpRequest
+from django.shortcuts import render
 
 from accounts import invitations
+
+logger = logging.getLogger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
@@ -19,16 +27,71 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
             return True
         return settings.ROOCLOUD_SIGNUP == "invitation" and invitations.pending(request) is not None
 
-    def clean_email(self, email: str) -> str:
-        """Raises ValidationError for another address than the invited one (B7)."""
-        cleaned = str(super().clean_email(email)).lower()
-        if settings.ROOCLOUD_SIGNUP == "invitation" and cleaned != invitations.pending(
-            self.request
-        ):
-            raise ValidationError("This is not the address that was invited.")
-        return cleaned
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        site = {
+            "name": settings.ROOCLOUD_PRODUCT_NAME,
+            "domain": urlsplit(settings.ROOCLOUD_PUBLIC_URL).netloc,
+        }
+        super().send_mail(template_prefix, email, {**context, "current_site": site})
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Failed sign-ins are counted per account alone (B6): with the host in the key, each name
+        of this server would allow as many again."""
+        return str(credentials.get("email", "")).lower()
+
+
+class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """A passkey belongs to the host and is listed under the product's name."""
+        return {
+            **super().get_public_key_credential_rp_entity(),
+            "name": settings.ROOCLOUD_PRODUCT_NAME,
+        }
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
-        return AccountAdapter().is_open_for_signup(request)
+        """As above; an invitation is for the address that the provider has verified (B7)."""
+        if not AccountAdapter().is_open_for_signup(request):
+            return False
+        if settings.ROOCLOUD_SIGNUP == "open":
+            return True
+        verified = {a.email.lower() for a in sociallogin.email_addresses if a.verified}
+        return sociallogin.user.email.lower() in verified & {invitations.pending(request)}
+
+    def authenticate_by_email(self, sociallogin: Any) -> tuple[Any, str] | None:
+        """The account that a trusted provider's verified address signs in to
+        (ROOCLOUD_TRUSTED_PROVIDERS), if that account has verified the address as well: else whoever
+        signed up with somebody's address would be waiting in the account of theirs (B7)."""
+        found: tuple[Any, str] | None = super().authenticate_by_email(sociallogin)
+        if found is None:
+            return None
+        user, email = found
+        ours = EmailAddress.objects.filter(user=user, email__iexact=email, verified=True)
+        return found if ours.exists() else None
+
+    def validate_disconnect(self, account: Any, accounts: Any) -> None:
+        """Raises ValidationError for an account of a provider that this server no longer has."""
+        try:
+            account.get_provider(self.request)
+        except ObjectDoesNotExist:
+            raise ValidationError("This provider is switched off here.") from None
+
+    def get_requests_session(self) -> Any:
+        """A session that answers the person with a page when the provider fails: allauth looks for
+        that only once they came back from there."""
+        session = super().get_requests_session()
+        ask = session.request
+
+        def request(method: str, url: str, **options: Any) -> Any:
+            try:
+                answer = ask(method, url, **options)
+                answer.raise_for_status()
+            except OSError as error:  # whatever goes wrong with a request is one
+                logger.warning("a sign-in provider failed", extra={"reason": str(error)})
+                page = render(self.request, "socialaccount/authentication_error.html", status=502)
+                raise ImmediateHttpResponse(page) from error
+            return answer
+
+        session.request = request
+        return session

@@ -61,9 +61,14 @@ def checked_state(state: str) -> str:
     return state
 
 
+def is_plain_model(model: str) -> bool:
+    """Whether an editor reads the model id as it was sent: others cannot be offered to it."""
+    return _PLAIN_MODEL.fullmatch(model) is not None
+
+
 def checked_model(model: str) -> str:
     """A model id for ``provider_model``. Raises InvalidInput if it would need escaping."""
-    if not _PLAIN_MODEL.fullmatch(model):
+    if not is_plain_model(model):
         raise InvalidInput("is not a model id", field="model")
     return model
 

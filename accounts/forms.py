@@ -3,10 +3,30 @@
 from collections.abc import Sequence
 from typing import Any
 
+from allauth.core import context
 from django import forms
+from django.conf import settings
+from django.http import HttpRequest
 
+from accounts import invitations
 from accounts.memberships import Membership
 from accounts.models import User
+
+
+class SignUpForm(forms.Form):
+    """What allauth's sign-up forms, by password and by a provider, have in common."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuses another address than the invited one (B7)."""
+        cleaned = super().clean() or self.cleaned_data
+        email = cleaned.get("email")
+        invited = invitations.pending(context.request)
+        if settings.ROOCLOUD_SIGNUP == "invitation" and email and email != invited:
+            self.add_error("email", "This is not the address that was invited.")
+        return cleaned
+
+    def signup(self, request: HttpRequest, user: User) -> None:
+        """allauth asks for it; there is nothing to add."""
 
 
 class NameForm(forms.ModelForm[User]):

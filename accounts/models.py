@@ -139,7 +139,7 @@ class Ticket(models.Model):
     editor = models.CharField(max_length=100)  # scheme://authority it goes to
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
-    redeemed_at = models.DateTimeField(null=True, blank=True)
+    redeemed_at = models.DateTimeField(null=True, blank=True)  # without a session: void since
     session = models.ForeignKey(
         ClientSession, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )

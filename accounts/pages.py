@@ -73,11 +73,9 @@ def end_session(request: HttpRequest, session_id: str) -> HttpResponse:
 def end_all_sessions(request: HttpRequest) -> HttpResponse:
     """Ask, then end everything but this browser."""
     if request.method == "POST":
-        ended = actions.end_other_sessions(by=web_actor(request), at=timezone.now())
-        for browser in UserSession.objects.filter(user=request.user).exclude(
-            session_key=request.session.session_key
-        ):
-            browser.end()
+        actor = web_actor(request)
+        ended = actions.end_other_sessions(by=actor, at=timezone.now())
+        actions.end_browsers(user_id=actor.user_id, except_key=request.session.session_key)
         messages.success(request, f"{ended} editors, command lines and tokens are signed out.")
         return redirect("devices")
     return render(request, "accounts/end_session.html", {"session": None})

@@ -29,7 +29,7 @@ def _read(request: HttpRequest) -> tuple[editors.Editor, str]:
 
 def _consent(request: HttpRequest, actor: Actor, **context: Any) -> HttpResponse:
     organizations = memberships.of(user_id=actor.user_id)
-    chosen = actor.organization_id or (organizations[0].organization_id if organizations else "")
+    chosen = actor.organization_id or ""
     return render(
         request,
         "accounts/consent.html",
@@ -58,16 +58,20 @@ def _editor_page(request: HttpRequest, *, offers_model: bool) -> HttpResponse:
     editor, state = _read(request)
     actor = web_actor(request)
     if request.method != "POST":
-        models = model_choices.of(actor) if offers_model else []
+        offered = model_choices.of(actor) if offers_model else []
+        models = [(model, name) for model, name in offered if editors.is_plain_model(model)]
         return _consent(request, actor, editor=editor, state=state, models=models)
     chosen = in_context(actor, request.POST.get("organization", ""))
     model = request.POST.get("model", "") if offers_model else ""
-    callback = _callback(chosen, editor, state, model)
+    model = editors.checked_model(model) if model else ""
+    code = actions.issue_ticket(by=chosen, editor=editor, state=state, at=timezone.now())
     return render(
         request,
         "accounts/hand_off.html",
         {
-            "callback": callback,
+            "callback": editor.callback(
+                code=code, state=state, organization_id=chosen.organization_id, model=model
+            ),
             "editor": editor,
             "state": state,
             "organization": chosen.organization_id or "",
@@ -77,23 +81,21 @@ def _editor_page(request: HttpRequest, *, offers_model: bool) -> HttpResponse:
     )
 
 
-def _callback(actor: Actor, editor: editors.Editor, state: str, model: str) -> str:
-    chosen_model = editors.checked_model(model) if model else None
-    code = actions.issue_ticket(by=actor, editor=editor, state=state, at=timezone.now())
-    return editor.callback(
-        code=code, state=state, organization_id=actor.organization_id, model=chosen_model
-    )
-
-
 @never_cache
 @require_POST
 @signed_in
 def fresh_callback(request: HttpRequest) -> JsonResponse:
     """A callback URL with a fresh ticket, for a hand-off page that is still open: a ticket lives
-    for a minute, a person may take longer."""
+    for a minute, a person may take longer. None once the editor has come for one."""
     editor, state = _read(request)
     actor = in_context(web_actor(request), request.POST.get("organization", ""))
-    return JsonResponse({"url": _callback(actor, editor, state, request.POST.get("model", ""))})
+    model = request.POST.get("model", "")
+    model = editors.checked_model(model) if model else ""
+    code = actions.renew_ticket(by=actor, editor=editor, state=state, at=timezone.now())
+    url = code and editor.callback(
+        code=code, state=state, organization_id=actor.organization_id, model=model
+    )
+    return JsonResponse({"url": url, **_outcome(actor, state)})
 
 
 @never_cache
@@ -102,10 +104,12 @@ def fresh_callback(request: HttpRequest) -> JsonResponse:
 def hand_off_status(request: HttpRequest) -> JsonResponse:
     """Whether the editor has come for its ticket, and which editor it was."""
     state = editors.checked_state(request.GET.get("state", ""))
-    session = actions.redeemed_session(by=web_actor(request), state=state)
-    return JsonResponse(
-        {"signed_in": session is not None, "label": session.label if session else ""}
-    )
+    return JsonResponse(_outcome(web_actor(request), state))
+
+
+def _outcome(actor: Actor, state: str) -> dict[str, Any]:
+    session = actions.redeemed_session(by=actor, state=state)
+    return {"signed_in": session is not None, "label": session.label if session else ""}
 
 
 _CLI_ERRORS = {

@@ -26,7 +26,7 @@ from accounts.models import ClientSession, SigningKey
 from audit import actions as audit
 from roocloud.lib import crypto
 from roocloud.lib.ids import new_id
-from roocloud.lib.refusals import Unauthenticated
+from roocloud.lib.refusals import NotFound, Unauthenticated
 
 ALGORITHM = "EdDSA"
 VERSION = 1
@@ -145,6 +145,27 @@ def make_key(*, at: datetime) -> str:
         )
     keys.forget()
     return kid
+
+
+def retire_key(kid: str, *, at: datetime) -> None:
+    """End a signing key that somebody else may hold, and with it every token that it signed. If no
+    other could sign, a new one is made. Other processes know within 30 s.
+
+    Raises NotFound for a key that is not there or was retired before.
+    """
+    with transaction.atomic():
+        if not SigningKey.unscoped.filter(pk=kid, retired_at=None).update(retired_at=at):
+            raise NotFound("There is no such key, or it was retired before")
+        audit.record(
+            action="signing_key.retired",
+            actor=None,
+            target_kind="signing_key",
+            target_id=kid,
+            at=at,
+        )
+        if not SigningKey.unscoped.filter(retired_at=None).exists():
+            make_key(at=at)
+    keys.forget()
 
 
 def jwks() -> dict[str, list[dict[str, Any]]]:

@@ -3,9 +3,13 @@
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http.response import HttpResponseRedirectBase
+from django.shortcuts import render
 from django.utils.decorators import sync_only_middleware
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from roocloud import errors
 from roocloud.lib.ids import new_id
@@ -44,6 +48,26 @@ def json_errors(get_response: GetResponse) -> GetResponse:
             and not response.headers.get("Content-Type", "").startswith("application/json")
         ):
             return errors.plain_error(surface, response)
+        return response
+
+    return middleware
+
+
+@sync_only_middleware
+def leave_by_page(get_response: GetResponse) -> GetResponse:
+    """A form that ends at another origin, such as a sign-in by a provider, is answered with a page
+    that follows a link there. The CSP forbids a form to end in a redirect to another origin, and
+    browsers hold every further redirect to it as well, so no list of origins would be complete."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if (
+            request.method == "POST"
+            and isinstance(response, HttpResponseRedirectBase)
+            and not url_has_allowed_host_and_scheme(response.url, request.get_host())
+        ):
+            target = {"url": response.url, "host": urlsplit(response.url).hostname}
+            return render(request, "leave.html", target)
         return response
 
     return middleware

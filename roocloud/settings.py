@@ -8,7 +8,7 @@ import django_stubs_ext
 from celery.schedules import crontab
 from csp.constants import NONCE, NONE, SELF
 from environs import FileAwareEnv
-from marshmallow.validate import OneOf, Range
+from marshmallow.validate import ContainsOnly, OneOf, Range
 
 from roocloud.local_secrets import load_or_make
 
@@ -84,7 +84,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django.forms",
-    "django.contrib.sites",
     "django_linear_migrations",
     "csp",
     "django_htmx",
@@ -97,8 +96,6 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "allauth.usersessions",
     "allauth.socialaccount",
-    "allauth.socialaccount.providers.github",
-    "allauth.socialaccount.providers.google",
     "allauth.socialaccount.providers.openid_connect",
     "audit",
     "accounts",
@@ -135,6 +132,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "roocloud.middleware.leave_by_page",
     "roocloud.middleware.refusals",
 ]
 
@@ -245,7 +243,6 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
-SITE_ID = 1
 ROOCLOUD_SIGNUP = env.str(
     "ROOCLOUD_SIGNUP", "closed", validate=OneOf(["open", "invitation", "closed"])
 )
@@ -253,36 +250,53 @@ ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_SIGNUP_FORM_CLASS = "accounts.forms.SignUpForm"
 ACCOUNT_EMAIL_VERIFICATION = env.str(
     "ROOCLOUD_EMAIL_VERIFICATION", "optional", validate=OneOf(["mandatory", "optional"])
 )
 ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = ACCOUNT_EMAIL_VERIFICATION == "mandatory"
 ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # a changed password, address or second factor is told by mail
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = f"[{ROOCLOUD_PRODUCT_NAME}] "
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _public.scheme or "http"
 SOCIALACCOUNT_ADAPTER = "accounts.adapter.SocialAccountAdapter"
-#: Sign-in by another provider is switched on by naming its client.
+#: Providers whose word about a verified address signs in to the account of that address.
+_trusted: list[str] = env.list(
+    "ROOCLOUD_TRUSTED_PROVIDERS", [], validate=ContainsOnly(["github", "google", "oidc"])
+)
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+#: Sign-in by another provider is switched on by naming its client. The routes of GitHub and Google
+#: exist only then; those of OpenID Connect name the provider and do not know any other.
 SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, list[dict[str, object]]]] = {}
 for _provider in ("github", "google"):
     _prefix = f"ROOCLOUD_{_provider.upper()}_CLIENT"
     if _client := env.str(f"{_prefix}_ID", ""):
+        INSTALLED_APPS.append(f"allauth.socialaccount.providers.{_provider}")
         SOCIALACCOUNT_PROVIDERS[_provider] = {
-            "APPS": [{"client_id": _client, "secret": env.str(f"{_prefix}_SECRET", "")}]
+            "APPS": [
+                {
+                    "client_id": _client,
+                    "secret": env.str(f"{_prefix}_SECRET", ""),
+                    "settings": {"email_authentication": _provider in _trusted},
+                }
+            ]
         }
-if _issuer := env.str("ROOCLOUD_OIDC_ISSUER", ""):
+_issuer = env.str("ROOCLOUD_OIDC_ISSUER", "").rstrip("/")
+if _issuer and (_client := env.str("ROOCLOUD_OIDC_CLIENT_ID", "")):
     SOCIALACCOUNT_PROVIDERS["openid_connect"] = {
         "APPS": [
             {
                 "provider_id": "oidc",
                 "name": env.str("ROOCLOUD_OIDC_NAME", "Single sign-on"),
-                "client_id": env.str("ROOCLOUD_OIDC_CLIENT_ID", ""),
+                "client_id": _client,
                 "secret": env.str("ROOCLOUD_OIDC_CLIENT_SECRET", ""),
-                "settings": {"server_url": _issuer},
+                "settings": {"server_url": _issuer, "email_authentication": "oidc" in _trusted},
             }
         ]
     }
+MFA_ADAPTER = "accounts.adapter.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION  # http://localhost counts as secure in browsers

@@ -11,9 +11,13 @@ import pytest
 from django.utils import timezone
 
 from accounts import tokens
-from accounts.models import ClientSession, Ticket
+from accounts.models import ClientSession, Ticket, User
+from orgs.actions import invite
+from proxy import actions as models
 from tests import factories
+from tests.accounts.test_recovery import reset
 
+NOW = factories.NOON
 ROOT = Path(__file__).resolve().parents[2]
 STATE = "0123456789abcdef0123456789abcdef"
 TARGET = "vscode://RooVeterinaryInc.roo-cline"
@@ -88,6 +92,41 @@ class TestSigningInAnEditor:
 
         assert callback_of(answer)["provider_model"] == "demo/coder"
 
+    def test_provider_sign_up_offers_only_what_the_editor_reads_as_it_was_sent(self, client, alice):
+        """Trap 3."""
+        upstream = models.put_upstream(
+            name="fake", base_url="https://api.example.com/v1", api_key="k", by=None, at=NOW
+        )
+        for model_id in ("acme/gpt:2024", "acme/gpt@2024+x"):
+            models.put_model(
+                model_id=model_id,
+                upstream=upstream,
+                upstream_model="plain",
+                price=models.NewPrice(1, 1, 1),
+                facts=models.ModelFacts(),
+                by=None,
+                at=NOW,
+            )
+        client.force_login(alice)
+
+        page = client.get(f"/extension/provider-sign-up?state={STATE}&auth_redirect={TARGET}")
+
+        offered = re.findall(r'<option value="([^"]+)"', page.content.decode())
+        assert "acme/gpt:2024" in offered
+        for model in offered:
+            path = "/extension/provider-sign-up"
+            assert consent(client, path, organization="", model=model).status_code == 200
+
+    def test_consent_begins_with_the_context_of_the_web_pages(self, client, alice, acme):
+        client.force_login(alice)
+        for organization_id in ("", acme.pk):
+            client.post("/account/context", {"organization": organization_id})
+
+            page = client.get(SIGN_IN).content.decode()
+
+            chosen = re.findall(r'name="organization"\s+value="([^"]*)"\s+checked', page)
+            assert chosen == [organization_id]
+
     @pytest.mark.parametrize(
         "query", ["", f"state={STATE}", f"auth_redirect={TARGET}",
                   f"state={STATE}&auth_redirect=https://evil.example",
@@ -113,6 +152,11 @@ class TestSigningInAnEditor:
         client.post("/v1/client/sign_ins", exchange, content_type="application/json")
 
         assert client.get(status).json() == {"signed_in": True, "label": "VS Code"}
+        assert client.post("/extension/hand-off", fields).json() == {
+            "url": None,
+            "signed_in": True,
+            "label": "VS Code",
+        }
 
 
 class TestTheCommandLine:
@@ -259,6 +303,60 @@ class TestDevicesAndTokens:
             client.get("/account/devices")
 
 
+def links(answer) -> dict[str, str]:
+    """Addresses of a page's links, by their words."""
+    found = re.findall(r'<a[^>]*\shref="([^"]+)"[^>]*>([^<]+)</a>', answer.content.decode())
+    return {words.strip(): html.unescape(address) for address, words in found}
+
+
+class TestAskingToSignIn:
+    """Whatever somebody does first, they come back to the editor's sign-in."""
+
+    @pytest.mark.parametrize(
+        ("mode", "is_offered"), [("open", True), ("invitation", False), ("closed", False)]
+    )
+    def test_an_account_is_offered_where_one_can_be_made(
+        self, client, db, settings, mode, is_offered
+    ):
+        settings.ROOCLOUD_SIGNUP = mode
+        offered = links(client.get("/accounts/login/", {"next": SIGN_IN}))
+
+        assert ("Create an account" in offered) is is_offered
+        if is_offered:
+            page = client.get(offered["Create an account"])
+            fields = {"email": "new@example.com", "password1": factories.PASSWORD}
+            asked = re.search(r'name="next" value="([^"]+)"', page.content.decode())[1]
+            made = client.post("/accounts/signup/", {**fields, "next": html.unescape(asked)})
+            assert made["Location"] == SIGN_IN
+
+    def test_an_account_is_offered_to_who_was_invited(self, client, alice, acme, settings):
+        settings.ROOCLOUD_SIGNUP = "invitation"
+        _, secret = invite(
+            organization=acme,
+            email="new@example.com",
+            role="member",
+            by=factories.actor(alice, acme),
+            at=timezone.now(),
+        )
+        client.get(f"/invitations/{secret}")
+        assert "Create an account" in links(client.get("/accounts/login/"))
+
+    def test_a_forgotten_password_leads_back(self, client, alice):
+        login = client.get("/accounts/login/", {"next": SIGN_IN})
+        forgot = urlsplit(links(login)["Forgot your password?"])
+        assert parse_qs(forgot.query)["next"] == [SIGN_IN]
+
+        assert reset(client, alice.email, following=SIGN_IN)["Location"] == SIGN_IN
+
+    @pytest.mark.parametrize("path", [SIGN_IN, CLI])
+    def test_not_you_leads_back(self, client, alice, path):
+        client.force_login(alice)
+        page = client.get(links(client.get(path))["Not you?"])
+        asked = html.unescape(re.search(r'name="next" value="([^"]+)"', page.content.decode())[1])
+        assert client.post("/accounts/logout/", {"next": asked})["Location"] == path
+        assert client.get(path).status_code == 302  # to sign in, as somebody else
+
+
 class TestSignUp:
     def test_open_closed_and_by_invitation(self, client, db, settings):
         settings.ROOCLOUD_SIGNUP = "closed"
@@ -273,3 +371,23 @@ class TestSignUp:
         fields = {"email": "New@Example.com", "password1": "correct horse battery"}
         client.post("/accounts/signup/", fields)
         assert b"new@example.com" in client.get("/account").content
+
+    def test_an_invitation_is_for_its_address(self, client, alice, acme, settings):
+        """B7"""
+        settings.ROOCLOUD_SIGNUP = "invitation"
+        _, secret = invite(
+            organization=acme,
+            email="new@example.com",
+            role="member",
+            by=factories.actor(alice, acme),
+            at=timezone.now(),
+        )
+        client.get(f"/invitations/{secret}")
+        fields = {"email": "other@example.com", "password1": "correct horse battery"}
+
+        refused = client.post("/accounts/signup/", fields)
+        assert b"not the address that was invited" in refused.content
+        client.post("/accounts/signup/", {**fields, "email": "New@example.com"})
+
+        assert not User.objects.filter(email="other@example.com").exists()
+        assert User.objects.filter(email="new@example.com").exists()

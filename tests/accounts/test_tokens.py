@@ -9,10 +9,12 @@ import jwt
 import pytest
 import time_machine
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts import actions, bearer, tokens
 from accounts.actors import TokenKind
+from audit.models import Entry
 from orgs.actions import remove_member
 from roocloud.lib.refusals import Unauthenticated
 from tests import factories
@@ -69,6 +71,41 @@ def test_old_tokens_verify_after_a_rotation(alice):
 
     assert who(old).user_id == alice.pk
     assert jwt.get_unverified_header(header(alice)[7:])["kid"] == kid
+
+
+class TestRetiringAKey:
+    def test_ends_its_tokens_and_leaves_the_others(self, alice):
+        leaked = header(alice)
+        kid = jwt.get_unverified_header(leaked[7:])["kid"]
+        call_command("rotate_signing_key")
+        good = header(alice)
+
+        call_command("rotate_signing_key", "--retire", kid)
+
+        with pytest.raises(Unauthenticated):
+            who(leaked)
+        assert who(good).user_id == alice.pk
+        assert kid not in {key["kid"] for key in tokens.jwks()["keys"]}
+        assert Entry.objects.filter(action="signing_key.retired", target_id=kid).exists()
+
+    def test_of_the_only_one_makes_another(self, alice):
+        leaked = header(alice)
+        kid = jwt.get_unverified_header(leaked[7:])["kid"]
+
+        call_command("rotate_signing_key", "--retire", kid)
+
+        assert who(header(alice)).user_id == alice.pk
+        with pytest.raises(Unauthenticated):
+            who(leaked)
+
+    def test_happens_once_and_to_keys_that_are_there(self, alice):
+        kid = tokens.make_key(at=timezone.now())
+        call_command("rotate_signing_key", "--retire", kid)
+
+        for unknown in (kid, "key_nobodys"):
+            with pytest.raises(CommandError, match="no such key"):
+                call_command("rotate_signing_key", "--retire", unknown)
+        assert Entry.objects.filter(action="signing_key.retired").count() == 1
 
 
 def forge(claims: dict, *, headers: dict, key=None, algorithm="EdDSA") -> str:

@@ -11,7 +11,8 @@ SIZES = {"phone": {"width": 390, "height": 844}, "desk": {"width": 1440, "height
 
 
 class Visitor:
-    """A browser of its own. complaints: what its console and network said that should not be."""
+    """A browser of its own. complaints: what its console and network said that should not be.
+    elsewhere: other origins that it may visit."""
 
     def __init__(self, browser, base, name, size, scheme, **context):
         self.base = base
@@ -19,6 +20,7 @@ class Visitor:
         self.context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, **context)
         self.page = self.context.new_page()
         self.complaints: list[str] = []
+        self.elsewhere: list[str] = []
         self.page.on("console", lambda m: self._note(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self._note(str(error)))
         self.page.on("request", self._watch)
@@ -27,7 +29,7 @@ class Visitor:
         self.complaints.append(text)
 
     def _watch(self, request) -> None:
-        if not request.url.startswith((self.base, "data:", "vscode://")):
+        if not request.url.startswith((self.base, "data:", "vscode://", *self.elsewhere)):
             self._note(f"asked {request.url}")
 
     def go(self, path: str):

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import ClientSession
 from tasks_sharing import actions as tasks
 from tests import factories
 
@@ -40,6 +41,17 @@ def record(person, org, text="Check this server", result="It **works**."):
     ).url
 
 
+def exchange(callback: str) -> int:
+    """Redeem the ticket of a callback URL as the editor does; the status."""
+    code = re.search(r"code=([A-Za-z0-9_-]+)", callback)[1]
+    answer = Client().post(
+        "/v1/client/sign_ins",
+        f"strategy=ticket&ticket={code}",
+        content_type="application/x-www-form-urlencoded",
+    )
+    return answer.status_code
+
+
 def test_the_whole_round(visitor, live_url, alice, acme):
     mine = visitor()
     page = mine.go(SIGN_IN)
@@ -53,14 +65,7 @@ def test_the_whole_round(visitor, live_url, alice, acme):
     page.wait_for_selector("#callback-url")
     mine.look("hand-off")
 
-    callback = page.inner_text("#callback-url")
-    code = re.search(r"code=([A-Za-z0-9_-]+)", callback)[1]
-    exchange = Client().post(
-        "/v1/client/sign_ins",
-        f"strategy=ticket&ticket={code}",
-        content_type="application/x-www-form-urlencoded",
-    )
-    assert exchange.status_code == 200
+    assert exchange(page.inner_text("#callback-url")) == 200
     page.wait_for_selector("text=Signed in on VS Code", timeout=15_000)
 
     url = record(alice, acme)
@@ -68,6 +73,42 @@ def test_the_whole_round(visitor, live_url, alice, acme):
     shared = stranger.go(url.replace(url.partition("/share")[0], live_url))
     assert "Check this server" in shared.inner_text("h1")
     assert shared.inner_text("[data-role=result] strong") == "works"
+
+
+def test_the_hand_off_opens_the_editor_with_no_ticket_twice(visitor, alice):
+    """B1: a second use would end the session that the first one made."""
+    mine = visitor()
+    page = mine.go(SIGN_IN)
+    log_in(mine, alice)
+    navigations = mine.context.new_cdp_session(page)
+    navigations.send("Page.enable")
+    asked = []
+    navigations.on("Page.frameRequestedNavigation", lambda event: asked.append(event["url"]))
+
+    def opened():
+        return [url for url in asked if url.startswith("vscode://")]
+
+    page.click("text=Continue")
+    ready = "[data-open]:not([aria-disabled])"
+    page.wait_for_selector("[data-open][aria-disabled]")
+    page.wait_for_selector(ready)
+    assert len(opened()) == 1
+
+    # By script, because the browser's question about the first opening holds back the mouse; what it
+    # says about that is none of the page's.
+    page.evaluate("for (const _ of [1, 2]) document.querySelector('[data-open]').click()")
+    page.wait_for_selector(ready)
+    mine.complaints = [said for said in mine.complaints if "user gesture" not in said]
+    assert len(opened()) == len(set(opened())) == 2
+
+    assert exchange(opened()[1]) == 200
+    page.evaluate("document.querySelector('[data-open]')?.click()")
+    page.wait_for_selector("text=Signed in on VS Code", timeout=15_000)
+    assert len(opened()) == 2
+    assert "code=" not in page.content()
+    assert not page.query_selector("[data-open], #callback-url, form[method=post] [name=state]")
+    mine.look("hand-off-done")
+    assert ClientSession.unscoped.get().ended_at is None
 
 
 def test_hostile_text_runs_nothing_and_loads_nothing(visitor, live_url, alice, acme):

@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes.loopback import on_loopback
+
 KEY = "sk-upstream-secret"
 WORDS = ["Hello", " from", " the", " fake", " upstream", "."]
 USAGE = {
@@ -139,22 +141,6 @@ def fake_upstream() -> Iterator[FakeUpstream]:
             web.get("/v1/models", fake.models),
         ]
     )
-    loop = asyncio.new_event_loop()
-    runner = web.AppRunner(app, handler_cancellation=True)
-
-    async def start() -> None:
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-
-    loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
+    with on_loopback(app) as url:
+        fake.url = f"{url}/v1"
         yield fake
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
