@@ -15,6 +15,11 @@ def has_client(actor: Actor, *, at: datetime) -> bool:
     return ClientSession.objects.visible_to(actor).alive(at).exists()
 
 
+def email_of(user_id: str) -> str | None:
+    """The address of a person whose account is active."""
+    return User.objects.filter(pk=user_id, is_active=True).values_list("email", flat=True).first()
+
+
 def dashboard_days(since: datetime) -> Sequence[Mapping[str, object]]:
     """A row a day since ``since``: accounts that were made."""
     return list(

@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import transaction
 
 from accounts.actors import Actor
 from audit import actions as audit
+from credits import budgets
 from credits.models import Account, Entry, Hold
+from credits.tasks import warn_of_budget
 from roocloud.lib.bulk import update_rows
 from roocloud.lib.money import MAX_NANOS, format_usd
 from roocloud.lib.refusals import InvalidInput, Refusal
@@ -79,6 +81,7 @@ class HoldRequest:
     account_id: str
     key: str
     amount_nanos: int
+    subjects: budgets.Subjects = field(default_factory=dict)
 
 
 def place_hold(*, account_id: str, key: str, amount_nanos: int, at: datetime) -> Hold:
@@ -91,41 +94,47 @@ def place_hold(*, account_id: str, key: str, amount_nanos: int, at: datetime) ->
         if earlier := Hold.unscoped.filter(account=account_id, key=key).first():
             return earlier
         (placed,) = place_holds([HoldRequest(account_id, key, amount_nanos)], at=at)
-    if isinstance(placed, InsufficientCredit):
+    if isinstance(placed, Refusal):
         raise placed
     return placed
 
 
-def place_holds(
-    requests: Sequence[HoldRequest], *, at: datetime
-) -> list[Hold | InsufficientCredit]:
+def place_holds(requests: Sequence[HoldRequest], *, at: datetime) -> list[Hold | Refusal]:
     """Set aside the worst-case cost of each completion, before its first upstream byte (C3, C7).
 
     All in one transaction, decided in order: what an earlier request takes is not free for a later
-    one. Each gets its hold or the refusal.
+    one. Each gets its hold or the refusal: InsufficientCredit, or BudgetExhausted.
     """
     with transaction.atomic(savepoint=False):
         accounts = _lock({request.account_id for request in requests})
-        results: list[Hold | InsufficientCredit] = []
+        room = budgets.Room.of(accounts, at=at)
+        results: list[Hold | Refusal] = []
         for request in requests:
-            account = accounts[request.account_id]
-            free_nanos = account.balance_nanos - account.held_nanos
-            if request.amount_nanos > max(free_nanos, 0):
-                results.append(InsufficientCredit(_refusal(account, request.amount_nanos)))
-                continue
-            account.held_nanos += request.amount_nanos
-            results.append(
-                Hold(
-                    account=account,
-                    key=request.key,
-                    amount_nanos=request.amount_nanos,
-                    placed_at=at,
-                )
-            )
+            try:
+                results.append(_hold(accounts[request.account_id], room, request))
+            except Refusal as refusal:
+                results.append(refusal)
+        room.store()
         placed = [result for result in results if isinstance(result, Hold)]
         Hold.unscoped.bulk_create(placed)
         _store(accounts, {hold.account_id for hold in placed})
     return results
+
+
+def _hold(account: Account, room: budgets.Room, request: HoldRequest) -> Hold:
+    amount = request.amount_nanos
+    if amount > max(account.balance_nanos - account.held_nanos, 0):
+        raise InsufficientCredit(_refusal(account, amount))
+    spans = room.take(account, request.subjects, amount)
+    account.held_nanos += amount
+    return Hold(
+        account=account,
+        key=request.key,
+        amount_nanos=amount,
+        subjects=dict(request.subjects),
+        spans=spans,
+        placed_at=room.at,
+    )
 
 
 def _refusal(account: Account, amount_nanos: int) -> str:
@@ -177,6 +186,7 @@ def settle_holds(settlements: Sequence[Settlement], *, at: datetime) -> list[boo
             account = accounts[holds[pk].account_id]
             account.held_nanos -= holds[pk].amount_nanos
             account.balance_nanos -= costs[pk]
+        passed = budgets.settle(_by_span([(holds[pk], costs[pk]) for pk in settled]), at=at)
         Entry.unscoped.bulk_create(
             Entry(
                 account_id=holds[pk].account_id,
@@ -190,7 +200,19 @@ def settle_holds(settlements: Sequence[Settlement], *, at: datetime) -> list[boo
             if costs[pk]
         )
         _store(accounts, {holds[pk].account_id for pk in settled})
+        for span_id in passed:
+            warn_of_budget.delay_on_commit(span_id=span_id)
     return [_take(settled, settlement.hold.pk) for settlement in settlements]
+
+
+def _by_span(settled: Sequence[tuple[Hold, int]]) -> dict[int, tuple[int, int]]:
+    """(held, spent) nano-dollars of each span that some holds count against."""
+    changes: dict[int, tuple[int, int]] = {}
+    for hold, cost in settled:
+        for span_id in hold.spans:
+            held, spent = changes.get(span_id, (0, 0))
+            changes[span_id] = held + hold.amount_nanos, spent + cost
+    return changes
 
 
 def _take(settled: set[int], pk: int) -> bool:

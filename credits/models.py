@@ -19,6 +19,10 @@ def _account_id() -> str:
     return new_id("acct")
 
 
+def _budget_id() -> str:
+    return new_id("budget")
+
+
 class AccountQuerySet(models.QuerySet["Account"]):
     def visible_to(self, actor: "Actor") -> Self:
         """The one account that the actor's context spends from."""
@@ -78,6 +82,8 @@ class Hold(models.Model):
     key = models.CharField(max_length=64)  # the completion's id: the same key is the same hold
     amount_nanos = models.BigIntegerField()  # the worst case; zero for a free model
     cost_nanos = models.BigIntegerField(null=True)  # what it came to; never more than was held
+    subjects = models.JSONField(default=dict)  # see credits.budgets.Subjects
+    spans = models.JSONField(default=list)  # ids of the BudgetSpans that it counts against
     placed_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True)
 
@@ -139,3 +145,85 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class BudgetQuerySet(models.QuerySet["Budget"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """Those on the account that the actor's context spends from."""
+        return self.filter(account__in=Account.objects.visible_to(actor))
+
+
+class Budget(models.Model):
+    """A limit on what may be spent from an account in a period. Every budget that matches a
+    completion must have room for it (MO1)."""
+
+    class Scope(models.TextChoices):
+        ACCOUNT = "account", "Everything"
+        MEMBER = "member", "A member"
+        KEY = "key", "An API key"
+        MODEL = "model", "A model"
+
+    class Period(models.TextChoices):
+        DAY = "day", "a day"
+        WEEK = "week", "a week"
+        MONTH = "month", "a month"
+        TOTAL = "total", "in total"
+
+    id = models.CharField(primary_key=True, max_length=40, default=_budget_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="budgets")
+    scope = models.CharField(max_length=10, choices=Scope)
+    subject = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="The id of the member, key or model; empty for each of them apart.",
+    )
+    period = models.CharField(max_length=10, choices=Period)
+    limit_nanos = models.BigIntegerField()
+    made_by_id = models.CharField(max_length=40, blank=True)
+    created_at = models.DateTimeField()
+
+    unscoped = BudgetQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(BudgetQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=["account", "scope", "subject", "period"], name="credits_budget_once"
+            ),
+            CheckConstraint(condition=Q(limit_nanos__gte=0), name="credits_budget_not_negative"),
+            CheckConstraint(
+                condition=~Q(scope="account") | Q(subject=""),
+                name="credits_budget_of_all_has_no_subject",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.pk
+
+
+class BudgetSpan(models.Model):
+    """What counts against a budget in one period, for one member, key or model. A new period is a
+    new row, so nothing has to be reset."""
+
+    budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="spans")
+    subject = models.CharField(max_length=200, blank=True)
+    starts_on = models.DateField()  # in UTC; of a total the first day of all
+    spent_nanos = models.BigIntegerField(default=0)
+    held_nanos = models.BigIntegerField(default=0)
+    warned_at = models.DateTimeField(null=True)  # when people were told that it runs out
+
+    unscoped = models.Manager["BudgetSpan"]()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=["budget", "subject", "starts_on"], name="credits_span_once_per_period"
+            ),
+            CheckConstraint(
+                condition=Q(spent_nanos__gte=0, held_nanos__gte=0),
+                name="credits_span_not_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.budget_id} {self.starts_on}"

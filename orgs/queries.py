@@ -10,7 +10,7 @@ from accounts import memberships
 from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
-from orgs.models import Membership, SettingsRevision
+from orgs.models import Membership, Role, SettingsRevision
 
 _DOCUMENT_CACHED_S = 3600
 
@@ -32,6 +32,14 @@ class Memberships:
             .values_list("organization_id", "organization__name", "role")
         )
         return [memberships.Membership(*row) for row in rows]
+
+
+def admin_ids(organization_id: str) -> Sequence[str]:
+    """Ids of the people who administer an organization."""
+    rows = Membership.unscoped.filter(
+        organization_id=organization_id, role__in=(Role.OWNER, Role.ADMIN)
+    )
+    return list(rows.order_by("user_id").values_list("user_id", flat=True))
 
 
 def settings_version(actor: Actor, *, at: datetime) -> int:

@@ -142,7 +142,7 @@ def admit(orders: Sequence[Order]) -> list[Admitted | Exception]:
     For a call without enough credit: the refusal."""
     rows = [_row(order) for order in orders]
     requests = [
-        credit.HoldRequest(order.account_id, row.pk, order.worst_nanos)
+        credit.HoldRequest(order.account_id, row.pk, order.worst_nanos, _subjects(order))
         for order, row in zip(orders, rows, strict=True)
     ]
     results: list[Admitted | Exception] = []
@@ -156,6 +156,11 @@ def admit(orders: Sequence[Order]) -> list[Admitted | Exception]:
             results.append(Admitted(row.pk, hold, order))
         Completion.unscoped.bulk_create(row for row in rows if row.hold_id)
     return results
+
+
+def _subjects(order: Order) -> dict[str, str]:
+    """Whose budgets the call counts against."""
+    return {"member": order.actor.user_id, "model": order.offer.model_id}
 
 
 def _row(order: Order) -> Completion:
