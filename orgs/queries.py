@@ -77,4 +77,4 @@ def settings_of(organization_id: str | None) -> documents.OrganizationSettings:
     )
     if row is None:
         raise LookupError("an organization without settings")
-    return documents.parse(row.document)
+    return documents.load(row.document)
