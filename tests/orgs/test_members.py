@@ -205,24 +205,6 @@ class TestPages:
         assert answer.status_code == 409
         assert b"at least one owner" in answer.content
 
-    def test_settings_show_the_difference_before_they_are_saved(self, client, alice, acme):
-        """O1"""
-        client.force_login(alice)
-        path = f"/organizations/{acme.pk}/settings"
-        revision = actions.current_revision(acme)
-        document = str({**revision.document, "hiddenMcps": ["x"]}).replace("'", '"')
-        document = document.replace("True", "true").replace("False", "false")
-        fields = {"document": document, "read_version": revision.version, "note": "why not"}
-
-        preview = client.post(path, {**fields, "do": "preview"})
-        assert b"hiddenMcps" in preview.content
-        assert actions.current_revision(acme) == revision
-
-        client.post(path, {**fields, "do": "save"})
-        assert actions.current_revision(acme).note == "why not"
-        client.post(f"{path}/{revision.version}/restore")
-        assert actions.current_revision(acme).document == revision.document
-
     @pytest.mark.parametrize(
         "document", ["{", "[]", '{"allowList": 1, "defaultSettings": {}}', "\x00"]
     )
