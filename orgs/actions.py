@@ -10,7 +10,7 @@ from accounts.actors import Actor
 from accounts.bearer import rights_cache
 from accounts.versions import next_version
 from audit import actions as audit
-from orgs import documents, policy
+from orgs import documents, notices, policy
 from orgs.models import Invitation, Membership, Organization, Role, SettingsRevision
 from roocloud.lib.ids import digest, new_id, new_secret
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound
@@ -291,7 +291,8 @@ def save_settings(
     """The one way to change an organization's settings (D7).
 
     document: JSON without ``version``. read_version: of the revision that the change started from.
-    Profiles without an id get one; ids are never reused.
+    Profiles without an id get one; ids are never reused. Owners get mail about changes of what
+    runs on members' computers (O1).
 
     Raises Forbidden, InvalidInput naming the path, VersionConflict if somebody saved in between.
     """
@@ -306,24 +307,35 @@ def save_settings(
             raise VersionConflict("Somebody saved these settings since you opened them")
         _name_profiles(stored, organization)
         revision = _store(organization, stored, previous=current.version, by=by, note=note, at=at)
+        changed = sorted(
+            key
+            for key in {*current.document, *stored}
+            if current.document.get(key) != stored.get(key)
+        )
         audit.record(
             action="organization_settings.saved",
             actor=by,
             target_kind="organization",
             target_id=organization.pk,
             before={"version": current.version},
-            after={
-                "version": revision.version,
-                "changed": sorted(
-                    key
-                    for key in {*current.document, *stored}
-                    if current.document.get(key) != stored.get(key)
-                ),
-            },
+            after={"version": revision.version, "changed": changed},
             note=note,
             at=at,
         )
+        if not set(notices.WATCHED).isdisjoint(changed):
+            # A queue that does not answer must not undo the save: the audit trail has it as well.
+            transaction.on_commit(lambda: _tell_owners(revision), robust=True)
     return revision
+
+
+def _tell_owners(revision: SettingsRevision) -> None:
+    from orgs.tasks import tell_owner_of_settings
+
+    owners = Membership.unscoped.filter(
+        organization_id=revision.organization_id, role=Role.OWNER
+    ).values_list("user_id", flat=True)
+    for user_id in owners:
+        tell_owner_of_settings.delay(version=revision.version, user_id=user_id)
 
 
 def roll_back(

@@ -6,9 +6,12 @@ import re
 
 import pytest
 from django.utils import timezone
+from kombu import Producer
+from kombu.exceptions import OperationalError
 
 from audit.models import Entry
 from orgs import actions
+from roocloud.celery import app
 from tests import factories
 
 MCP = {"id": "m", "name": "M", "description": "", "url": "https://m.example/", "content": "{}"}
@@ -186,3 +189,78 @@ class TestRestoring:
         answer = browser.post(f"{path}/{first.version}/restore")
         assert answer.status_code == 409
         assert current(acme) == before
+
+
+class TestOwners:
+    """O1: owners are told when what runs on members' computers changes."""
+
+    @pytest.fixture
+    def owners(self, alice, bob, acme):
+        actions.put_member(organization=acme, user=bob, role="owner", by=None, at=timezone.now())
+        return {alice.email, bob.email}
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"mcps": [MCP]},
+            {"providerProfiles": {"a": {"apiProvider": "roo"}}},
+            {"allowList": {"allowAll": True, "providers": {"roo": {"allowAll": True}}}},
+        ],
+        ids=lambda changes: next(iter(changes)),
+    )
+    def test_are_mailed_who_changed_what(
+        self, adam, acme, owners, changes, mailoutbox, django_capture_on_commit_callbacks
+    ):
+        """O1"""
+        with django_capture_on_commit_callbacks(execute=True):
+            somebody_saves(acme, adam, **changes)
+            assert mailoutbox == []
+
+        assert {address for mail in mailoutbox for address in mail.to} == owners
+        assert all(len(mail.to) == 1 for mail in mailoutbox)
+        for said in (*changes, adam.email, f"/organizations/{acme.pk}/settings", "Acme"):
+            assert said in mailoutbox[0].body
+
+    def test_are_not_mailed_about_the_rest(
+        self, adam, acme, owners, mailoutbox, django_capture_on_commit_callbacks
+    ):
+        with django_capture_on_commit_callbacks(execute=True):
+            somebody_saves(acme, adam, hiddenMcps=["x"])
+        assert mailoutbox == []
+
+    def test_are_mailed_about_a_restored_version(
+        self, adam, acme, owners, mailoutbox, django_capture_on_commit_callbacks
+    ):
+        """O1"""
+        first = current(acme)
+        somebody_saves(acme, adam, mcps=[MCP])
+        with django_capture_on_commit_callbacks(execute=True):
+            actions.roll_back(
+                organization=acme,
+                to_version=first.version,
+                read_version=current(acme).version,
+                by=factories.actor(adam, acme),
+                at=timezone.now(),
+            )
+        assert len(mailoutbox) == 2
+        assert f"Back to version {first.version}" in mailoutbox[0].body
+
+    @pytest.mark.django_db(transaction=True)
+    def test_who_cannot_be_reached_fail_no_save(self, adam, acme, owners, settings, caplog):
+        """O1: a mail server that refuses connections."""
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+        assert somebody_saves(acme, adam, mcps=[MCP]) == current(acme)
+        assert "ConnectionRefusedError" in caplog.text
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_queue_that_refuses_fails_no_save(self, adam, acme, owners, monkeypatch, caplog):
+        """O1"""
+
+        def refuse(*args, **kwargs):
+            raise OperationalError("Connection refused")
+
+        monkeypatch.setitem(app.conf, "task_always_eager", False)
+        monkeypatch.setattr(Producer, "publish", refuse)
+        assert somebody_saves(acme, adam, mcps=[MCP]) == current(acme)
+        assert "in on_commit() during transaction (Connection refused)" in caplog.text
