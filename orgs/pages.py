@@ -139,21 +139,29 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     """``/invitations/{secret}``: read it, sign in or up, accept it."""
     at = timezone.now()
     found = actions.find_invitation(secret=secret, at=at)
+    context = {"invitation": found, "path": request.path}
     if not request.user.is_authenticated:
-        invitations.admit(request, email=found.email)
-        return render(request, "orgs/invitation.html", {"invitation": found, "path": request.path})
+        invitations.admit(request, token_hash=found.token_hash)
+        return render(request, "orgs/invitation.html", context)
+    addresses = {
+        address.email.lower(): address.verified
+        for address in EmailAddress.objects.filter(user=request.user)
+    }
     if request.method == "POST":
-        verified = EmailAddress.objects.filter(user=request.user, verified=True)
         actions.accept_invitation(
             secret=secret,
             user=request.user,
-            verified={address.email.lower() for address in verified},
+            verified={email for email, is_verified in addresses.items() if is_verified},
             at=at,
         )
         request.session[ORGANIZATION_KEY] = found.organization_id
         messages.success(request, f"Welcome to {found.organization.name}.")
         return redirect("organization", found.organization_id)
-    return render(request, "orgs/invitation.html", {"invitation": found, "path": request.path})
+    context |= {
+        "is_verified": addresses.get(found.email, False),
+        "is_mine": found.email in {*addresses, request.user.email.lower()},
+    }
+    return render(request, "orgs/invitation.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

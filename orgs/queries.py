@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from django.core.cache import cache
+from django.utils import timezone
 
 from accounts import memberships
 from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
-from orgs.models import Membership, SettingsRevision
+from orgs.models import Invitation, Membership, SettingsRevision
 
 _DOCUMENT_CACHED_S = 3600
 
@@ -32,6 +33,18 @@ class Memberships:
             .values_list("organization_id", "organization__name", "role")
         )
         return [memberships.Membership(*row) for row in rows]
+
+
+class Invitations:
+    """Answers accounts.invitations."""
+
+    def invited_email(self, *, token_hash: str) -> str | None:
+        return (
+            Invitation.unscoped.live(timezone.now())
+            .filter(token_hash=token_hash)
+            .values_list("email", flat=True)
+            .first()
+        )
 
 
 def settings_version(actor: Actor, *, at: datetime) -> int:
