@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from accounts.actors import Actor
@@ -44,7 +44,7 @@ def create_organization(*, name: str, owner: "User", by: Actor, at: datetime) ->
     if not name:
         raise InvalidInput("Give the organization a name", field="name")
     with transaction.atomic():
-        organization = Organization.unscoped.create(name=name, slug=_free_slug(name), created_at=at)
+        organization = _insert(name, at=at)
         Membership.unscoped.create(
             organization=organization, user=owner, role=Role.OWNER, created_at=at, updated_at=at
         )
@@ -68,10 +68,15 @@ def find_organization(name: str) -> Organization | None:
     return Organization.unscoped.filter(name=name).order_by("created_at", "pk").first()
 
 
-def _free_slug(name: str) -> str:
-    base = slugify(name)[:40] or "team"
-    taken = Organization.unscoped.filter(slug=base).exists()
-    return f"{base}-{new_id('x')[2:8].lower()}" if taken else base
+def _insert(name: str, *, at: datetime) -> Organization:
+    """The row, under the name's slug; under that with a random end where it is taken."""
+    slug = slugify(name)[:40] or "team"
+    try:
+        with transaction.atomic():  # a savepoint: a slug that is taken costs this insert alone
+            return Organization.unscoped.create(name=name, slug=slug, created_at=at)
+    except IntegrityError:
+        slug = f"{slug}-{new_id('x')[2:12].lower()}"
+        return Organization.unscoped.create(name=name, slug=slug, created_at=at)
 
 
 # --- Members ----------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 import contextlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connections
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -53,6 +55,22 @@ def test_a_member_may_leave_and_nothing_else(alice, bob, rhea, acme):
         remove(acme, rhea, bob)
     remove(acme, bob, bob)
     assert bob.email not in roles(acme)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_organizations_of_one_name_are_made_at_once(alice):
+    def make(_: int) -> str:
+        try:
+            return factories.organization("Acme", owner=alice).slug
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        slugs = set(pool.map(make, range(40)))
+
+    assert len(slugs) == 40
+    assert "acme" in slugs
+    assert all(slug.startswith("acme") for slug in slugs)
 
 
 def test_the_last_owner_stays(alice, acme):
