@@ -67,6 +67,19 @@ class TestReading:
         save(acme, alice, with_(hiddenMcps=["x"]))
         assert self.get(client, alice, acme, **{"If-None-Match": first["ETag"]}).status_code == 200
 
+    @pytest.mark.parametrize(
+        ("wanted", "status"),
+        [
+            ("{}", 304), ("W/{}", 304), ('"x", W/{}', 304), ('W/"x" , {}', 304), ("*", 304),
+            ('"x"', 200), ("nonsense", 200), ("", 200), ('W/"1-1", "2-2"', 200),
+        ],
+    )  # fmt: skip
+    def test_an_etag_is_compared_weakly(self, client, alice, acme, wanted, status):
+        """RFC 9110 §13.1.2"""
+        strong = self.get(client, alice, acme)["ETag"].removeprefix("W/")
+        answer = self.get(client, alice, acme, **{"If-None-Match": wanted.format(strong)})
+        assert answer.status_code == status
+
     def test_the_context_is_the_tokens(self, client, alice, acme):
         save(acme, alice, with_(hiddenMcps=["x"]))
         assert self.get(client, alice, acme).json()["organization"]["hiddenMcps"] == ["x"]
