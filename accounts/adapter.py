@@ -2,10 +2,11 @@
 
 import logging
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
+from allauth.account.utils import get_next_redirect_url
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
@@ -21,11 +22,17 @@ logger = logging.getLogger(__name__)
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """``open`` for everybody; ``invitation`` for whoever opened a live invitation link in this
-        browser; ``closed`` for nobody (ROOCLOUD_SIGNUP)."""
+        """``open`` for everybody; ``invitation`` for whoever opened the link of an invitation in
+        this browser that is still live; ``closed`` for nobody (ROOCLOUD_SIGNUP)."""
         if settings.ROOCLOUD_SIGNUP == "open":
             return True
         return settings.ROOCLOUD_SIGNUP == "invitation" and invitations.pending(request) is not None
+
+    def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
+        """With the way back to the page that asked for the confirmation, such as an invitation."""
+        url = str(super().get_email_confirmation_url(request, emailconfirmation))
+        back = get_next_redirect_url(request)
+        return f"{url}?{urlencode({'next': back})}" if back else url
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         site = {

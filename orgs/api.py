@@ -1,6 +1,7 @@
 """``GET /api/extension-settings`` (protocol/settings.md §1)."""
 
 from django.utils import timezone
+from django.utils.http import parse_etags
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,18 +20,25 @@ class ExtensionSettings(BearerView):
         at = timezone.now()
         version = queries.settings_version(self.actor, at=at)
         mine = user_settings.current(user_id=self.actor.user_id, at=at)
+        etag = f'"{version}-{mine.version}"'
         headers = {
-            "ETag": f'W/"{version}-{mine.version}"',
+            "ETag": f"W/{etag}",
             "Cache-Control": "private, no-cache",
             "Vary": "Authorization",
         }
-        if request.headers.get("If-None-Match") == headers["ETag"]:
+        if _matches(request.headers.get("If-None-Match", ""), etag):
             return Response(status=304, headers=headers)
         body = {
             "organization": queries.settings_document(version),
             "user": user_settings.document(mine),
         }
         return Response(body, headers=headers)
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    """Weak comparison (RFC 9110 §8.8.3.2): on the way, a tag is made strong or joined by others."""
+    known = {given.removeprefix("W/") for given in parse_etags(if_none_match)}
+    return not known.isdisjoint({etag, "*"})
 
 
 class LegacyOrganizationSettings(BearerView):

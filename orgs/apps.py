@@ -6,7 +6,8 @@ class OrgsConfig(AppConfig):
     verbose_name = "Organizations"
 
     def ready(self) -> None:
-        from accounts import memberships
+        from accounts import invitations, memberships
         from orgs import queries
 
         memberships.register(queries.Memberships())
+        invitations.register(queries.Invitations())

@@ -5,16 +5,15 @@ against the common part of the published schemas (protocol/settings.md §2 to §
 1.89.0 and 1.115.0). Absent keys stay absent: a null would be such a bad field.
 """
 
-import json
-import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from orgs.web_urls import is_web_url
 from roocloud.lib import wire
 from roocloud.lib.refusals import InvalidInput
+from roocloud.lib.text import is_storable
 
 Text = Annotated[str, Meta(max_length=100_000)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -246,6 +245,7 @@ DEFAULT = OrganizationSettings(
 
 def parse(document: Any) -> OrganizationSettings:
     """A document from JSON. Raises InvalidInput naming the path of what a client would reject."""
+    _check_text(document)
     settings = wire.convert(document, OrganizationSettings)
     _check_allow_list(settings.allow_list)
     if settings.mcps is not UNSET:
@@ -254,10 +254,29 @@ def parse(document: Any) -> OrganizationSettings:
     return settings
 
 
+def load(document: dict[str, Any]) -> OrganizationSettings:
+    """A document as it was checked and stored: a newer rule does not make it unreadable."""
+    return wire.convert(document, OrganizationSettings)
+
+
 def dump(settings: OrganizationSettings) -> dict[str, Any]:
     """The document as JSON, with absent keys absent."""
     document: dict[str, Any] = msgspec.to_builtins(settings)
     return document
+
+
+def _check_text(value: Any, path: str = "") -> None:
+    """A lone surrogate cannot be sent as UTF-8, and PostgreSQL stores no NUL: either would answer
+    every member with an error instead of settings."""
+    if isinstance(value, str) and not is_storable(value):
+        raise InvalidInput("must not hold NUL or half a character", field=path or None)
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_text(item, f"{path}[{index}]")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_text(key, path)
+            _check_text(item, f"{path}.{key}" if path else key)
 
 
 def _check_allow_list(allow_list: AllowList) -> None:
@@ -271,17 +290,9 @@ def _check_allow_list(allow_list: AllowList) -> None:
         )
 
 
-_SCHEME = re.compile(r"^https?://", re.IGNORECASE)
-
-
 def _check_url(url: str, path: str) -> None:
-    try:
-        parts = urlsplit(url)
-        valid = bool(_SCHEME.match(url) and parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid or not url.isascii() or any(c.isspace() or c in '<>"\\^`{|}' for c in url):
-        raise InvalidInput("must be an http or https URL", field=path)
+    if not is_web_url(url):
+        raise InvalidInput("must be an http or https URL of a host", field=path)
 
 
 def _check_mcp(mcp: Mcp, path: str) -> None:
@@ -295,6 +306,6 @@ def _check_mcp(mcp: Mcp, path: str) -> None:
     )
     for where, content in contents:
         try:
-            json.loads(content)
-        except ValueError:
+            wire.loads(content.encode())
+        except InvalidInput:
             raise InvalidInput("must be JSON of one server's configuration", field=where) from None

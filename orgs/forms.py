@@ -1,8 +1,13 @@
 """Forms of the organization pages."""
 
+from typing import Any
+
 from django import forms
 
+from orgs import documents
 from orgs.models import Role
+from roocloud.lib import wire
+from roocloud.lib.refusals import Refusal
 
 
 class OrganizationForm(forms.Form):
@@ -18,13 +23,33 @@ class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)
 
 
-class SettingsForm(forms.Form):
+class RestoreForm(forms.Form):
+    """What a page that shows a difference hands on to the one that applies it."""
+
+    read_version = forms.IntegerField(widget=forms.HiddenInput)  # the version it was compared with
+    previewed = forms.CharField(widget=forms.HiddenInput, required=False)  # the difference's seal
+
+
+class SettingsForm(RestoreForm):
     document = forms.CharField(
         label="Settings",
         strip=False,
         widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false"}),
     )
-    read_version = forms.IntegerField(widget=forms.HiddenInput)
     note = forms.CharField(
         label="Why", max_length=500, required=False, help_text="Kept in the history."
     )
+
+    def clean_document(self) -> dict[str, Any]:
+        """The JSON of the text, as it would be stored."""
+        text: str = self.cleaned_data["document"]
+        try:
+            value = wire.loads(text.encode("utf-8", "surrogatepass"))
+            return documents.dump(documents.parse(value))
+        except Refusal as refusal:
+            raise forms.ValidationError(described(refusal)) from None
+
+
+def described(refusal: Refusal) -> str:
+    """A refusal with the field at fault in front."""
+    return f"{refusal.field}: {refusal.message}" if refusal.field else refusal.message

@@ -1,9 +1,6 @@
-"""The web pages of an organization."""
+"""The web pages of an organization: its members and invitations."""
 
-import difflib
-import json
 from dataclasses import replace
-from typing import Any
 
 from allauth.account.models import EmailAddress
 from django.conf import settings
@@ -18,17 +15,16 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts import invitations
 from accounts.actors import ORGANIZATION_KEY, Actor, web_actor
-from orgs import actions, documents, policy
-from orgs.forms import InviteForm, OrganizationForm, RoleForm, SettingsForm
-from orgs.models import Invitation, Membership, Organization, SettingsRevision
-from roocloud.lib import wire
+from orgs import actions, policy
+from orgs.forms import InviteForm, OrganizationForm, RoleForm
+from orgs.models import Invitation, Membership, Organization
 from roocloud.lib.access import public, signed_in
-from roocloud.lib.refusals import Forbidden, Refusal
+from roocloud.lib.refusals import Forbidden
 
 PAGE = 50
 
 
-def _enter(request: HttpRequest, organization_id: str) -> tuple[Actor, Organization]:
+def enter(request: HttpRequest, organization_id: str) -> tuple[Actor, Organization]:
     """The organization and the person as a member of it; 404 for strangers, as for unknown ids."""
     actor = web_actor(request)
     organization = get_object_or_404(Organization.objects.visible_to(actor), pk=organization_id)
@@ -36,8 +32,9 @@ def _enter(request: HttpRequest, organization_id: str) -> tuple[Actor, Organizat
     return replace(actor, organization_id=organization.pk, role=membership.role), organization
 
 
-def _enter_as_admin(request: HttpRequest, organization_id: str) -> tuple[Actor, Organization]:
-    actor, organization = _enter(request, organization_id)
+def enter_as_admin(request: HttpRequest, organization_id: str) -> tuple[Actor, Organization]:
+    """The same for owners and admins. Raises Forbidden."""
+    actor, organization = enter(request, organization_id)
     if not policy.is_admin(actor):
         raise Forbidden("This page is for owners and admins of the organization")
     return actor, organization
@@ -72,7 +69,7 @@ def organizations(request: HttpRequest) -> HttpResponse:
 @signed_in
 def organization(request: HttpRequest, organization_id: str) -> HttpResponse:
     """``/organizations/{id}``: members, and for admins invitations."""
-    actor, found = _enter(request, organization_id)
+    actor, found = enter(request, organization_id)
     members = (
         Membership.objects.visible_to(actor)
         .filter(organization=found)
@@ -103,7 +100,7 @@ def organization(request: HttpRequest, organization_id: str) -> HttpResponse:
 @signed_in
 def invite(request: HttpRequest, organization_id: str) -> HttpResponse:
     """Make an invitation and show its link, once."""
-    actor, found = _enter_as_admin(request, organization_id)
+    actor, found = enter_as_admin(request, organization_id)
     form = InviteForm(request.POST)
     if not form.is_valid():
         return render(
@@ -126,7 +123,7 @@ def invite(request: HttpRequest, organization_id: str) -> HttpResponse:
 def revoke_invitation(
     request: HttpRequest, organization_id: str, invitation_id: str
 ) -> HttpResponse:
-    actor, found = _enter_as_admin(request, organization_id)
+    actor, found = enter_as_admin(request, organization_id)
     invitation = get_object_or_404(
         Invitation.objects.visible_to(actor), organization=found, pk=invitation_id
     )
@@ -142,28 +139,36 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     """``/invitations/{secret}``: read it, sign in or up, accept it."""
     at = timezone.now()
     found = actions.find_invitation(secret=secret, at=at)
+    context = {"invitation": found, "path": request.path}
     if not request.user.is_authenticated:
-        invitations.admit(request, email=found.email)
-        return render(request, "orgs/invitation.html", {"invitation": found, "path": request.path})
+        invitations.admit(request, token_hash=found.token_hash)
+        return render(request, "orgs/invitation.html", context)
+    addresses = {
+        address.email.lower(): address.verified
+        for address in EmailAddress.objects.filter(user=request.user)
+    }
     if request.method == "POST":
-        verified = EmailAddress.objects.filter(user=request.user, verified=True)
         actions.accept_invitation(
             secret=secret,
             user=request.user,
-            verified={address.email.lower() for address in verified},
+            verified={email for email, is_verified in addresses.items() if is_verified},
             at=at,
         )
         request.session[ORGANIZATION_KEY] = found.organization_id
         messages.success(request, f"Welcome to {found.organization.name}.")
         return redirect("organization", found.organization_id)
-    return render(request, "orgs/invitation.html", {"invitation": found, "path": request.path})
+    context |= {
+        "is_verified": addresses.get(found.email, False),
+        "is_mine": found.email in {*addresses, request.user.email.lower()},
+    }
+    return render(request, "orgs/invitation.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def member(request: HttpRequest, organization_id: str, user_id: str) -> HttpResponse:
     """Change a member's role, or take them out after a question; also to leave."""
-    actor, found = _enter(request, organization_id)
+    actor, found = enter(request, organization_id)
     row = get_object_or_404(
         Membership.objects.visible_to(actor).select_related("user"),
         organization=found,
@@ -195,83 +200,3 @@ def member(request: HttpRequest, organization_id: str, user_id: str) -> HttpResp
         "is_admin": policy.is_admin(actor),
     }
     return render(request, "orgs/member.html", context)
-
-
-def _pretty(document: Any) -> str:
-    return json.dumps(document, indent=2, sort_keys=True)
-
-
-def _diff(before: Any, after: Any) -> list[tuple[str, str]]:
-    """(state, line) of what changes; state is added, removed or empty."""
-    lines = difflib.unified_diff(
-        _pretty(before).splitlines(), _pretty(after).splitlines(), lineterm="", n=2
-    )
-    states = {"+": "added", "-": "removed"}
-    return [(states.get(line[:1], ""), line) for line in list(lines)[2:]]
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
-def organization_settings(request: HttpRequest, organization_id: str) -> HttpResponse:
-    """``/organizations/{id}/settings``: edit, look at the difference, save."""
-    actor, found = _enter_as_admin(request, organization_id)
-    current = actions.current_revision(found)
-    if current is None:
-        raise LookupError("an organization without settings")
-    initial = {"document": _pretty(current.document), "read_version": current.version}
-    form = SettingsForm(request.POST or None, initial=initial)
-    diff: list[tuple[str, str]] | None = None
-    if request.method == "POST" and form.is_valid():
-        try:
-            document = wire.loads(form.cleaned_data["document"].encode("utf-8", "surrogatepass"))
-            if request.POST.get("do") == "save":
-                actions.save_settings(
-                    organization=found,
-                    document=document,
-                    read_version=form.cleaned_data["read_version"],
-                    by=actor,
-                    note=form.cleaned_data["note"],
-                    at=timezone.now(),
-                )
-                messages.success(request, "Saved. Editors read it within the hour.")
-                return redirect("organization-settings", found.pk)
-            diff = _diff(current.document, documents.dump(documents.parse(document)))
-        except Refusal as refusal:
-            where = f"{refusal.field}: " if refusal.field else ""
-            form.add_error("document", f"{where}{refusal.message}")
-    revisions = SettingsRevision.unscoped.filter(organization=found).order_by("-version")
-    context = {
-        "organization": found,
-        "form": form,
-        "diff": diff,
-        "current": current,
-        "page": Paginator(revisions, 10).get_page(request.GET.get("page")),
-    }
-    return render(request, "orgs/settings.html", context)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
-def roll_back(request: HttpRequest, organization_id: str, version: int) -> HttpResponse:
-    """Look at an earlier version beside the present one, and bring it back."""
-    actor, found = _enter_as_admin(request, organization_id)
-    current = actions.current_revision(found)
-    earlier = get_object_or_404(SettingsRevision.unscoped.filter(organization=found), pk=version)
-    if current is None:
-        raise LookupError("an organization without settings")
-    if request.method == "POST":
-        actions.roll_back(
-            organization=found,
-            to_version=version,
-            read_version=current.version,
-            by=actor,
-            at=timezone.now(),
-        )
-        messages.success(request, f"Version {version} is in force again, as a new version.")
-        return redirect("organization-settings", found.pk)
-    context = {
-        "organization": found,
-        "earlier": earlier,
-        "diff": _diff(current.document, earlier.document),
-    }
-    return render(request, "orgs/roll_back.html", context)

@@ -1,7 +1,8 @@
 """Who may, within an organization: pure functions of an actor."""
 
 from accounts.actors import Actor
-from orgs.models import Role
+from orgs.models import Organization, Role
+from roocloud.lib.refusals import Forbidden
 
 ADMIN_ROLES = frozenset({Role.OWNER, Role.ADMIN})
 
@@ -23,3 +24,9 @@ def is_owner(actor: Actor) -> bool:
 def may_spend(actor: Actor) -> bool:
     """May use models on the credit of the context; read-only members may not."""
     return actor.organization_id is None or actor.role in (Role.OWNER, Role.ADMIN, Role.MEMBER)
+
+
+def require_admin(by: Actor, organization: Organization) -> None:
+    """Raises Forbidden for everybody but an owner or an admin who acts in the organization."""
+    if by.organization_id != organization.pk or not is_admin(by):
+        raise Forbidden("This needs an owner or an admin of the organization")

@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from django.core.cache import cache
+from django.utils import timezone
 
 from accounts import memberships
 from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
-from orgs.models import Membership, Role, SettingsRevision
+from orgs.models import Invitation, Membership, Role, SettingsRevision
 
 _DOCUMENT_CACHED_S = 3600
 
@@ -40,6 +41,16 @@ def admin_ids(organization_id: str) -> Sequence[str]:
         organization_id=organization_id, role__in=(Role.OWNER, Role.ADMIN)
     )
     return list(rows.order_by("user_id").values_list("user_id", flat=True))
+class Invitations:
+    """Answers accounts.invitations."""
+
+    def invited_email(self, *, token_hash: str) -> str | None:
+        return (
+            Invitation.unscoped.live(timezone.now())
+            .filter(token_hash=token_hash)
+            .values_list("email", flat=True)
+            .first()
+        )
 
 
 def settings_version(actor: Actor, *, at: datetime) -> int:
@@ -85,4 +96,4 @@ def settings_of(organization_id: str | None) -> documents.OrganizationSettings:
     )
     if row is None:
         raise LookupError("an organization without settings")
-    return documents.parse(row.document)
+    return documents.load(row.document)

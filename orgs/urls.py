@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orgs import api, clerk, pages
+from orgs import api, clerk, pages, settings_pages
 
 urlpatterns = [
     path("api/extension-settings", api.ExtensionSettings.as_view()),
@@ -20,12 +20,12 @@ urlpatterns = [
     path("organizations/<str:organization_id>/members/<str:user_id>", pages.member, name="member"),
     path(
         "organizations/<str:organization_id>/settings",
-        pages.organization_settings,
+        settings_pages.organization_settings,
         name="organization-settings",
     ),
     path(
         "organizations/<str:organization_id>/settings/<int:version>/restore",
-        pages.roll_back,
+        settings_pages.roll_back,
         name="roll-back",
     ),
     path("invitations/<str:secret>", pages.invitation, name="invitation"),

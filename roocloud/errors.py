@@ -6,13 +6,13 @@ from enum import Enum
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render as render_template
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from roocloud.lib.refusals import NotFound, Refusal, Unavailable
+from roocloud.lib.refusals import InvalidInput, NotFound, Refusal, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +146,8 @@ def _as_refusal(exception: Exception) -> Refusal | None:
     if isinstance(exception, OperationalError | InterfaceError):
         logger.error("The database did not answer", exc_info=exception)
         return Unavailable("The database does not answer; try again in a moment")
+    if isinstance(exception, DataError) and "NUL" in str(exception):  # PostgreSQL: in a query, say
+        return InvalidInput("No text may hold a NUL character")
     if isinstance(exception, Http404):
         return NotFound("Not found")
     if isinstance(exception, PermissionDenied):

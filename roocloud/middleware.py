@@ -13,6 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from roocloud import errors
 from roocloud.lib.ids import new_id
+from roocloud.lib.refusals import NotFound
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
@@ -73,11 +74,25 @@ def leave_by_page(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
+@sync_only_middleware
+def storable_cookies(get_response: GetResponse) -> GetResponse:
+    """Drop cookies with a NUL: none of ours has one, and PostgreSQL fails on looking it up."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        request.COOKIES = {k: v for k, v in request.COOKIES.items() if "\0" not in v}
+        return get_response(request)
+
+    return middleware
+
+
 class _Refusals:
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        # No id of ours has a NUL, and PostgreSQL fails on a look-up by one.
+        if "\0" in request.path:
+            return errors.render(request, NotFound("Not found"))
         return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:

@@ -11,6 +11,11 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
 
 
+def is_storable(text: str) -> bool:
+    """Whether either database takes ``text`` as it is, and UTF-8 can carry it."""
+    return _UNSTORABLE.search(text) is None
+
+
 def clean_label(text: str, max_length: int) -> str:
     """One line of at most ``max_length`` characters, cut with an ellipsis."""
     line = _SPACE.sub(" ", storable(text[: max_length * 4])).strip()

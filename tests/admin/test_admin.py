@@ -96,6 +96,20 @@ def test_every_list_and_page_opens_and_shows_no_secret(cockpit, rows, model):
         assert [secret for secret in secrets if secret and secret in text] == []
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_a_nul_fails_nothing_wherever_it_comes(cockpit, rows, model):
+    """F1: PostgreSQL would fail on the look-up."""
+    path = changelist(model)
+    options = admin.site._registry[model].list_filter
+    filters = [one for one in options if isinstance(one, str)]
+    for name in ("q", "p", "o", "pk__exact", *filters, *(f"{one}__exact" for one in filters)):
+        assert cockpit.get(f"{path}?{name}=%00").status_code < 500, name
+    assert cockpit.get(f"{path}x%00/change/").status_code == 404
+    chosen = {"action": "end", "_selected_action": "\0", "index": "0"}
+    assert cockpit.post(path, chosen).status_code < 500
+
+
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
 def test_a_list_asks_as_much_for_many_rows_as_for_few(
     cockpit, rows, alice, acme, model, django_assert_num_queries, django_assert_max_num_queries

@@ -7,6 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import ClientSession
+from orgs import actions as orgs
 from tasks_sharing import actions as tasks
 from tests import factories
 
@@ -145,6 +146,51 @@ def test_every_page_fits_and_is_quiet(visitor, alice, acme):
         f"/cli/sign-in?state={STATE}&callback=http://127.0.0.1:49152/callback",
     ):  # fmt: skip
         mine.go(path)
+
+
+def test_settings_are_changed_after_a_look_and_a_fresh_sign_in(visitor, alice, acme):
+    """O1"""
+    first = orgs.current_revision(acme).version
+    mine = visitor()
+    mine.go("/accounts/login/")
+    log_in(mine, alice)
+    page = mine.go(f"/organizations/{acme.pk}/settings")
+    text = page.input_value("textarea")
+    page.fill(
+        "textarea", text.replace('"defaultSettings"', '"hiddenMcps": ["x"], "defaultSettings"')
+    )
+    page.click("text=Show what changes")
+    page.wait_for_selector("text=Save for all")
+    mine.look("settings-preview")
+    page.click("text=Save for all")
+    page.wait_for_selector("input[name=password]")
+    mine.look("settings-confirm")
+    page.fill("input[name=password]", factories.PASSWORD)
+    page.click("button:has-text('Confirm')")
+    page.wait_for_selector("text=Editors read it within the hour")
+
+    mine.go(f"/organizations/{acme.pk}/settings/{first}/restore")
+    page.click("button:has-text('Restore')")
+    page.wait_for_selector(f"text=Version {first} is in force again")
+
+
+def test_an_invitation_leads_on(visitor, alice, bob, acme):
+    """B7"""
+    _, secret = orgs.invite(
+        organization=acme,
+        email=bob.email,
+        role="member",
+        by=factories.actor(alice, acme),
+        at=timezone.now(),
+    )
+    mine = visitor()
+    page = mine.go(f"/invitations/{secret}")
+    page.click("main >> text=Sign in")
+    log_in(mine, bob)
+    mine.look("invitation-unverified")
+    page.click("text=Send the verification mail")
+    page.wait_for_selector(f".notice:has-text('sent to {bob.email}')")
+    mine.look("invitation-mail-sent")
 
 
 def test_the_keyboard_reaches_the_content_first(visitor):

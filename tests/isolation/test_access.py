@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from accounts.actors import TokenKind
 from roocloud.asgi import asgi_urlpatterns
+from roocloud.errors import Surface, body, surface_of
 from tasks_sharing import actions as tasks
 from tasks_sharing.models import Share
 from tests import factories
@@ -142,6 +143,46 @@ def test_a_foreign_id_answers_as_an_unknown_one(client, world, mallory, evil, ro
             assert foreign.status_code not in range(200, 300), (way, method)
             assert CANARY not in foreign.content.decode(), (way, method)
         client.logout()
+
+
+TEXT_PARAMETERS = OBJECT_IDS | {"secret", "sign_in_id", "paths"}
+
+
+def body_of_nothing(path: str) -> dict:
+    surface = surface_of(path)
+    return (
+        {}
+        if surface is Surface.PAGE
+        else body(surface, status=404, code="not_found", message="Not found")
+    )
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path or "/")
+def test_a_nul_in_an_address_is_refused_as_its_surface_does(client, world, alice, acme, route):
+    """F1: PostgreSQL would fail on the look-up."""
+    if route.view is None:
+        return  # a plain ASGI route without parameters, which looks up nothing of its address
+    client.force_login(alice)
+    for _, headers in credentials(alice, acme):
+        for name in TEXT_PARAMETERS & set(route.parameters):
+            for method in ("get", "post"):
+                answer = getattr(client, method)(
+                    fill(route, {**world, name: "x%00"}), headers=headers
+                )
+                assert answer.status_code == 404
+                expected = body_of_nothing(fill(route, world))
+                assert not expected or answer.json() == expected
+        answer = client.get(fill(route, world) + "?q=%00&organization=%00", headers=headers)
+        assert answer.status_code < 500
+
+
+def test_a_nul_in_a_form_or_a_cookie_fails_nothing(client, world, alice):
+    """F1"""
+    client.force_login(alice)
+    answer = client.post("/account/context", {"organization": "x\0"})
+    assert 400 <= answer.status_code < 500
+    client.cookies["roocloud_session"] = "a" * 32 + "\0"
+    assert client.get("/tasks").status_code == 302
 
 
 def test_the_owner_gets_their_own(client, world, alice):

@@ -1,9 +1,14 @@
 """Members, roles and invitations; O2, A4, B7."""
 
 import contextlib
+import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.db import connections
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -50,6 +55,22 @@ def test_a_member_may_leave_and_nothing_else(alice, bob, rhea, acme):
         remove(acme, rhea, bob)
     remove(acme, bob, bob)
     assert bob.email not in roles(acme)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_organizations_of_one_name_are_made_at_once(alice):
+    def make(_: int) -> str:
+        try:
+            return factories.organization("Acme", owner=alice).slug
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        slugs = set(pool.map(make, range(40)))
+
+    assert len(slugs) == 40
+    assert "acme" in slugs
+    assert all(slug.startswith("acme") for slug in slugs)
 
 
 def test_the_last_owner_stays(alice, acme):
@@ -181,6 +202,63 @@ class TestInvitations:
         fields = {"email": "other@x.example", "password1": factories.PASSWORD}
         assert b"not the address" in client.post("/accounts/signup/", fields).content
 
+    def test_a_revoked_one_admits_nobody_any_more(self, client, alice, acme, settings):
+        """B7: though the browser opened its link in time."""
+        settings.ROOCLOUD_SIGNUP = "invitation"
+        invitation, secret = self.invite(acme, alice, email="guest@x.example")
+        client.get(f"/invitations/{secret}")
+        actions.revoke_invitation(
+            invitation=invitation, by=factories.actor(alice, acme), at=timezone.now()
+        )
+        fields = {"email": "guest@x.example", "password1": factories.PASSWORD}
+        for answer in (client.get("/accounts/signup/"), client.post("/accounts/signup/", fields)):
+            assert b"Accounts are by invitation" in answer.content
+        assert not get_user_model().objects.filter(email="guest@x.example").exists()
+
+    def test_a_newcomer_signs_up_verifies_and_joins(
+        self, client, alice, acme, settings, mailoutbox
+    ):
+        """B7: each page leads to the next, and the mail back to the invitation."""
+        settings.ROOCLOUD_SIGNUP = "invitation"
+        _, secret = self.invite(acme, alice, email="guest@x.example")
+        path = f"/invitations/{secret}"
+        client.get(path)
+        fields = {"email": "guest@x.example", "password1": factories.PASSWORD, "next": path}
+        assert client.post("/accounts/signup/", fields)["Location"] == path
+
+        page = client.get(path).content
+        assert b"Send the verification mail" in page
+        assert b">Join<" not in page
+
+        self.confirm(client, mailoutbox[-1], path)
+        assert b">Join<" in client.get(path).content
+        assert client.post(path)["Location"] == f"/organizations/{acme.pk}"
+        assert roles(acme)["guest@x.example"] == "member"
+
+    def test_the_verification_mail_can_be_asked_for(self, client, alice, acme, new, mailoutbox):
+        _, secret = self.invite(acme, alice)
+        path = f"/invitations/{secret}"
+        client.force_login(new)
+        assert b"Send the verification mail" in client.get(path).content
+        client.post("/accounts/email/", {"email": new.email, "action_send": "1", "next": path})
+        self.confirm(client, mailoutbox[-1], path)
+        assert b">Join<" in client.get(path).content
+
+    def test_somebody_else_is_told_whose_it_is(self, client, alice, acme, mallory):
+        _, secret = self.invite(acme, alice)
+        client.force_login(mallory)
+        page = client.get(f"/invitations/{secret}").content
+        assert b"Sign in with new@x.example instead" in page
+        assert b">Join<" not in page
+        assert b"Send the verification mail" not in page
+
+    def confirm(self, client, mail, path) -> None:
+        """Follow the mail's link and its button, which lead to ``path``."""
+        link = urlsplit(re.search(r"https?://\S+/confirm-email/\S+", mail.body)[0])
+        page = client.get(f"{link.path}?{link.query}").content.decode()
+        fields = dict(re.findall(r'<input type="hidden" name="(next)" value="([^"]+)">', page))
+        assert client.post(link.path, fields)["Location"] == path
+
 
 class TestPages:
     def test_create_switch_and_look(self, client, bob):
@@ -204,24 +282,6 @@ class TestPages:
         answer = client.post(f"/organizations/{acme.pk}/members/{alice.pk}", {"do": "remove"})
         assert answer.status_code == 409
         assert b"at least one owner" in answer.content
-
-    def test_settings_show_the_difference_before_they_are_saved(self, client, alice, acme):
-        """O1"""
-        client.force_login(alice)
-        path = f"/organizations/{acme.pk}/settings"
-        revision = actions.current_revision(acme)
-        document = str({**revision.document, "hiddenMcps": ["x"]}).replace("'", '"')
-        document = document.replace("True", "true").replace("False", "false")
-        fields = {"document": document, "read_version": revision.version, "note": "why not"}
-
-        preview = client.post(path, {**fields, "do": "preview"})
-        assert b"hiddenMcps" in preview.content
-        assert actions.current_revision(acme) == revision
-
-        client.post(path, {**fields, "do": "save"})
-        assert actions.current_revision(acme).note == "why not"
-        client.post(f"{path}/{revision.version}/restore")
-        assert actions.current_revision(acme).document == revision.document
 
     @pytest.mark.parametrize(
         "document", ["{", "[]", '{"allowList": 1, "defaultSettings": {}}', "\x00"]

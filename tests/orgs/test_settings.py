@@ -67,6 +67,19 @@ class TestReading:
         save(acme, alice, with_(hiddenMcps=["x"]))
         assert self.get(client, alice, acme, **{"If-None-Match": first["ETag"]}).status_code == 200
 
+    @pytest.mark.parametrize(
+        ("wanted", "status"),
+        [
+            ("{}", 304), ("W/{}", 304), ('"x", W/{}', 304), ('W/"x" , {}', 304), ("*", 304),
+            ('"x"', 200), ("nonsense", 200), ("", 200), ('W/"1-1", "2-2"', 200),
+        ],
+    )  # fmt: skip
+    def test_an_etag_is_compared_weakly(self, client, alice, acme, wanted, status):
+        """RFC 9110 §13.1.2"""
+        strong = self.get(client, alice, acme)["ETag"].removeprefix("W/")
+        answer = self.get(client, alice, acme, **{"If-None-Match": wanted.format(strong)})
+        assert answer.status_code == status
+
     def test_the_context_is_the_tokens(self, client, alice, acme):
         save(acme, alice, with_(hiddenMcps=["x"]))
         assert self.get(client, alice, acme).json()["organization"]["hiddenMcps"] == ["x"]
@@ -95,6 +108,22 @@ BAD = [
     ({"providerProfiles": {"a": {"moonshotBaseUrl": "https://evil.example"}}}, "providerProfiles[...].moonshotBaseUrl"),
     ({"mcps": [{"id": "a", "name": "a", "description": "", "url": "nope", "content": "{}"}]}, "mcps[0].url"),
     ({"mcps": [{"id": "a", "name": "a", "description": "", "url": "https://x.example", "content": "{"}]}, "mcps[0].content"),
+    ({"mcps": [{"id": "a", "name": "a", "description": "", "url": "https://x.example", "content": "[" * 99_999}]}, "mcps[0].content"),
+    ({"mcps": [{"id": "a", "name": "a", "description": "a\ud800b", "url": "https://x.example", "content": "{}"}]}, "mcps[0].description"),
+    ({"hiddenMcps": ["fine", "not\x00fine"]}, "hiddenMcps[1]"),
+    ({"allowList": {"allowAll": True, "providers": {"a\udfff": {"allowAll": True}}}}, "allowList.providers"),
+    ({"a\x00": 1}, None),
+]  # fmt: skip
+#: JavaScript's URL parser throws at each.
+NO_URLS = [
+    "http://999.999.999.999", "http://1.2.3.4.5/", "http://08.1.1.1/", "http://a.0x/", "http://exa%20mple.com",
+    "http://%zz/", "http://xn--/", "http://xn--a.com", "http://[v1.a]/", "http://[::1]x/", "http://[]/",
+    "http://[fe80::1%25eth0]/", "http://a\x7fb/", "http://a:65536/", "http:///", "//a.example", "ftp://a.example",
+    "http://xn--y9e.com/", "http://a b/", "https://",
+]  # fmt: skip
+URLS = [
+    "https://a.example/x?y=z#w", "http://localhost:3000", "http://1.2.3.4/", "http://[::1]:8080/", "HTTP://A.Example",
+    "https://xn--mnchen-3ya.de/", "https://a-b.example/%7Euser/(1)",
 ]  # fmt: skip
 SECRETS = [
     "apiKey", "openRouterApiKey", "awsAccessKey", "rooApiKey", "poeApiKey", "vertexJsonCredentials",
@@ -109,6 +138,17 @@ class TestWhatIsRefused:
         with pytest.raises(InvalidInput) as refused:
             documents.parse(with_(**change))
         assert refused.value.field == field
+
+    @pytest.mark.parametrize("key", ["url", "authorUrl"])
+    def test_what_javascript_takes_for_no_url(self, key):
+        """Trap 16."""
+        mcp = {"id": "a", "name": "a", "description": "", "url": URLS[0], "content": "{}"}
+        for url in URLS:
+            documents.parse(with_(mcps=[{**mcp, key: url}]))
+        for url in NO_URLS:
+            with pytest.raises(InvalidInput) as refused:
+                documents.parse(with_(mcps=[{**mcp, key: url}]))
+            assert refused.value.field == f"mcps[0].{key}"
 
     @pytest.mark.parametrize("key", ["defaultSettings", "allowList"])
     def test_a_document_without_a_required_half(self, key):
@@ -131,6 +171,14 @@ class TestWhatIsRefused:
             with pytest.raises(Forbidden):
                 save(acme, person, with_(hiddenMcps=["x"]))
 
+    def test_half_a_character_in_the_form(self, client, alice, acme):
+        """Trap 16: explained there, rather than stored and failing at every member's request."""
+        client.force_login(alice)
+        for key, value in (("hiddenMcps", ["a\ud800b"]), ("hiddenMcps", ["\x00"]), ("\ud800", 1)):
+            fields = {"document": json.dumps(with_(**{key: value})), "read_version": 1}
+            answer = client.post(f"/organizations/{acme.pk}/settings", fields)
+            assert b"must not hold NUL" in answer.content
+
 
 class TestSaving:
     def test_keeps_every_revision_and_who_made_it(self, alice, adam, acme):
@@ -142,6 +190,14 @@ class TestSaving:
         assert SettingsRevision.unscoped.filter(organization=acme).count() == 2
         entry = Entry.objects.get(action="organization_settings.saved")
         assert entry.after == {"version": second.version, "changed": ["hiddenMcps"]}
+
+    def test_what_an_earlier_rule_let_in_stays_readable(self, alice, acme):
+        mcp = {"id": "a", "name": "a", "description": "", "url": "http://a.0x/", "content": "{}"}
+        revision = actions.current_revision(acme)
+        revision.document = with_(mcps=[mcp])
+        revision.save(update_fields=["document"])
+        settings = queries.organization_settings(factories.actor(alice, acme))
+        assert settings.mcps[0].url == mcp["url"]
 
     def test_a_stale_version_is_refused(self, alice, acme):
         """D7"""

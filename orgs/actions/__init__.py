@@ -1,0 +1,34 @@
+"""Every write to organizations, their members, their invitations and their settings."""
+
+from orgs.actions.invitations import (
+    accept_invitation,
+    find_invitation,
+    invite,
+    revoke_invitation,
+)
+from orgs.actions.members import LastOwner, put_member, remove_member
+from orgs.actions.organizations import create_organization, find_organization
+from orgs.actions.revisions import (
+    VersionConflict,
+    current_revision,
+    personal_revision,
+    roll_back,
+    save_settings,
+)
+
+__all__ = [
+    "LastOwner",
+    "VersionConflict",
+    "accept_invitation",
+    "create_organization",
+    "current_revision",
+    "find_invitation",
+    "find_organization",
+    "invite",
+    "personal_revision",
+    "put_member",
+    "remove_member",
+    "revoke_invitation",
+    "roll_back",
+    "save_settings",
+]

@@ -1,0 +1,44 @@
+"""Mail to the people of an organization."""
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.mail import send_mail
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from orgs.models import Membership, Role, SettingsRevision
+
+#: Parts of the settings that decide what runs on members' computers (O1).
+WATCHED = ("mcps", "providerProfiles", "allowList")
+
+
+def tell_of_settings(*, version: int, user_id: str) -> None:
+    """Mail one owner what a revision changed. Nothing is sent to who is no owner any more."""
+    member = (
+        Membership.unscoped.filter(
+            organization__revisions=version, user_id=user_id, role=Role.OWNER
+        )
+        .select_related("organization", "user")
+        .first()
+    )
+    if member is None:
+        return
+    revision = SettingsRevision.unscoped.get(pk=version)
+    before = SettingsRevision.unscoped.get(version=revision.previous_version or 0)
+    by = get_user_model().objects.filter(pk=revision.made_by_id).first()
+    path = reverse("organization-settings", args=[member.organization_id])
+    context = {
+        "organization": member.organization,
+        "by": f"{by.name} ({by.email})" if by else "Somebody whose account is gone",
+        "changed": [
+            key for key in WATCHED if before.document.get(key) != revision.document.get(key)
+        ],
+        "note": revision.note,
+        "link": f"{settings.ROOCLOUD_PUBLIC_URL}{path}",
+    }
+    send_mail(
+        f"{settings.ACCOUNT_EMAIL_SUBJECT_PREFIX}Settings of {member.organization.name} changed",
+        render_to_string("orgs/mail/settings_changed.txt", context),
+        None,
+        [member.user.email],
+    )
