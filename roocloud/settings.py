@@ -168,7 +168,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+        # Otherwise REPLACE deletes rows without firing the triggers of append-only tables (C1).
+        " PRAGMA recursive_triggers=ON;",
     }
     DATABASES["default"]["TEST"] = {
         "NAME": str(ROOCLOUD_DATA_DIR / f"test{_suffix}.sqlite3"),
