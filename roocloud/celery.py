@@ -5,8 +5,12 @@ import os
 import threading
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.beat import EmbeddedService
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from roocloud.checks import refuse_unsafe_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "roocloud.settings")
 
@@ -15,6 +19,21 @@ logger = logging.getLogger(__name__)
 app = Celery("roocloud")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+def _refuse_to_start(**_sender: Any) -> None:
+    """Workers and schedulers stand on the same settings as the web processes (I4)."""
+    if settings.ROOCLOUD_MODE != "production":
+        return
+    try:
+        refuse_unsafe_settings()
+    except ImproperlyConfigured as unsafe:
+        # Celery logs and passes over what a signal's handler raises, except for this.
+        raise SystemExit(str(unsafe)) from None
+
+
+signals.worker_init.connect(_refuse_to_start)
+signals.beat_init.connect(_refuse_to_start)
 
 
 class EmbeddedJobs:
