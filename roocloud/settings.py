@@ -24,6 +24,8 @@ PRODUCTION = ROOCLOUD_MODE == "production"
 ROOCLOUD_DATA_DIR = env.path("ROOCLOUD_DATA_DIR", BASE_DIR / "data").absolute()
 HOST = env.str("HOST", "127.0.0.1")
 PORT = env.int("PORT", 3000, validate=Range(1, 65535))
+#: How long requests under way may go on at SIGTERM.
+ROOCLOUD_DRAIN_S = env.int("ROOCLOUD_DRAIN_S", 30 if PRODUCTION else 5, validate=Range(0, 3600))
 ROOCLOUD_PUBLIC_URL = env.str("ROOCLOUD_PUBLIC_URL", f"http://localhost:{PORT}").rstrip("/")
 _public = urlsplit(ROOCLOUD_PUBLIC_URL)
 
