@@ -441,9 +441,11 @@ LOGGING = {
         "json": {"()": "roocloud.logs.JsonFormatter"},
         "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
     },
+    "filters": {"without_secrets": {"()": "roocloud.logs.WithoutSecrets"}},
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
+            "filters": ["without_secrets"],
             "formatter": "json" if PRODUCTION else "text",
         }
     },
