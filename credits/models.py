@@ -65,6 +65,7 @@ class Account(models.Model):
                 condition=Q(held_nanos__gte=0), name="credits_account_held_not_negative"
             ),
         ]
+        permissions = [("grant_credit", "Can grant credit")]
 
     def __str__(self) -> str:
         return self.pk

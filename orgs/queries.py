@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.core.cache import cache
 from django.utils import timezone
 
 from accounts import memberships
@@ -12,6 +11,7 @@ from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
 from orgs.models import Invitation, Membership, Role, SettingsRevision
+from roocloud.lib import caching
 
 _DOCUMENT_CACHED_S = 3600
 
@@ -71,11 +71,11 @@ def settings_version(actor: Actor, *, at: datetime) -> int:
 def settings_document(version: int) -> dict[str, Any]:
     """The JSON of a version, as clients read it. Cached by version, which never changes meaning."""
     key = f"orgs.settings.{version}"
-    document: dict[str, Any] | None = cache.get(key)
+    document: dict[str, Any] | None = caching.recall(key)
     if document is None:
         row = SettingsRevision.unscoped.only("document").get(pk=version)
         document = {"version": version, **row.document}
-        cache.set(key, document, _DOCUMENT_CACHED_S)
+        caching.remember(key, document, seconds=_DOCUMENT_CACHED_S)
     return document
 
 

@@ -193,6 +193,10 @@ async def _serve(scope: Scope, client: Client) -> None:
     outcome = Outcome(started_at=at)
     try:
         await _relay(admitted, outcome, client)
+    except asyncio.CancelledError:  # the process ends
+        if outcome.status != Completion.Status.DONE:
+            outcome.status = Completion.Status.CUT
+        raise
     finally:
         # Every way out passes here. What the upstream made is paid for, also when the client hung
         # up; the shield keeps a cancellation from cancelling the charge.

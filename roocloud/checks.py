@@ -2,6 +2,7 @@
 and names each; the embedded deployment has safe values of its own."""
 
 import ipaddress
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,30 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
 _MIN_SECRET_CHARS = 50
+
+
+def _network(given: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(given)
+    except ValueError:
+        return None
+
+
+def _is_this_machine(host: str | None) -> bool:
+    """Whether a URL's host is loopback or unspecified, in any spelling that a resolver takes."""
+    name = (host or "").lower().rstrip(".")
+    if not name or name in ("localhost", "localhost.localdomain") or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(name))  # 127.1, 0x7f000001, 2130706433
+        except OSError:
+            return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_unspecified
 
 
 def _production_rules() -> Iterator[tuple[str, str, bool]]:
@@ -46,7 +71,7 @@ def _production_rules() -> Iterator[tuple[str, str, bool]]:
     yield (
         "ROOCLOUD_PUBLIC_URL",
         "must name the host that people and editors reach",
-        public.hostname in (None, "localhost", "127.0.0.1", "::1"),
+        _is_this_machine(public.hostname),
     )
     yield (
         "ROOCLOUD_ALLOWED_HOSTS",
@@ -77,7 +102,11 @@ def _production_rules() -> Iterator[tuple[str, str, bool]]:
     yield (
         "ROOCLOUD_INTERNAL_NETWORKS",
         "must not open everything to outbound connections",
-        any(ipaddress.ip_network(n).prefixlen < 8 for n in settings.ROOCLOUD_INTERNAL_NETWORKS),
+        any(
+            network.prefixlen < 8
+            for given in settings.ROOCLOUD_INTERNAL_NETWORKS
+            if (network := _network(given))
+        ),
     )
 
 
@@ -92,9 +121,26 @@ def unsafe_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Ch
     ]
 
 
+@register
+def unreadable_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """What no mode can work with."""
+    return [
+        Error(
+            f"ROOCLOUD_INTERNAL_NETWORKS must list networks such as 10.0.0.0/8, not {given}.",
+            id="roocloud.E101",
+        )
+        for given in settings.ROOCLOUD_INTERNAL_NETWORKS
+        if _network(given) is None
+    ]
+
+
 def refuse_unsafe_settings() -> None:
     """For entry points that no management command checks before. Raises ImproperlyConfigured that
-    names every unsafe setting."""
-    found = [str(message.msg) for message in unsafe_settings(None)]
+    names every setting at fault."""
+    found = [
+        str(message.msg)
+        for check in (unreadable_settings, unsafe_settings)
+        for message in check(None)
+    ]
     if found:
         raise ImproperlyConfigured("Unsafe settings: " + " ".join(found))

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
+import aiohttp
 from django.conf import settings
 
 from accounts import actions as accounts
@@ -18,6 +19,9 @@ from roocloud.lib.money import NANOS_PER_USD
 #: Enough for a short completion with a dear model.
 _CREDIT_NANOS = 2 * NANOS_PER_USD
 BACKFILL_BYTES = 10 * 2**20
+
+#: What an answer that breaks off, or is not what it should be, ends in.
+_BROKEN = (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError)
 
 _CURES = {
     "reach": "Is the server running, and does ROOCLOUD_PUBLIC_URL name it from here? See /health.",
@@ -134,3 +138,5 @@ async def examine(patient: Patient, *, model: str) -> AsyncIterator[Finding]:
             yield Finding(step)
         except StepFailed as failure:
             yield Finding(step, problem=str(failure))
+        except _BROKEN as fault:
+            yield Finding(step, problem=f"{type(fault).__name__} {fault}")

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -13,7 +13,7 @@ from roocloud import errors
 from roocloud.celery import EmbeddedJobs
 from roocloud.lib import outbound
 from roocloud.lib.paths import canonical
-from roocloud.lib.refusals import TooLarge
+from roocloud.lib.refusals import Refusal, TooLarge, Unavailable
 from roocloud.lib.wire import dumps
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,43 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Seconds that a client is given to finish a body that was refused.
 _DRAIN_S = 10
+
+
+#: Seconds that requests cut at shutdown are given to settle what they cost.
+_SETTLE_S = 10
+
+
+class Gate:
+    """Which requests are under way, and whether more are let in."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self._inside: set[int] = set()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._inside
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Around one request."""
+        task = id(asyncio.current_task())
+        self._inside.add(task)
+        try:
+            yield
+        finally:
+            self._inside.discard(task)
+
+    async def until_empty(self, *, timeout_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self.is_empty:  # noqa: ASYNC110 - an Event would tie it to one loop
+                    await asyncio.sleep(0.05)
+
+
+_CLOSING = Unavailable("This server is restarting; try again in a moment")
+#: Of this process; roocloud.serving closes it at the first signal to end.
+gate = Gate()
 
 
 class BodyTooLarge(TooLarge):
@@ -57,35 +94,45 @@ def entry(app: App) -> App:
             await app(scope, receive, send)
             return
         scope, path = _canonical(scope)
-        limit = body_limit(path)
-        if _announced_bytes(scope) > limit:
-            await _drain(receive, limit)
-            await _refuse(path, limit, send)
+        if gate.is_closed:
+            await _drain(receive, body_limit(path))
+            await _refuse(path, _CLOSING, send)
             return
-        received, started = 0, False
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise BodyTooLarge(has_more=message.get("more_body", False))
-            return message
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await app(scope, counted, watched)
-        except BodyTooLarge as fault:
-            if not started:
-                if fault.has_more:
-                    await _drain(receive, limit)
-                await _refuse(path, limit, send)
+        with gate.passing():
+            await _within_limits(app, scope, path, receive, send)
 
     return guarded
+
+
+async def _within_limits(app: App, scope: Scope, path: str, receive: Receive, send: Send) -> None:
+    limit = body_limit(path)
+    too_large = TooLarge(f"The request is larger than {limit} bytes")
+    if _announced_bytes(scope) > limit:
+        await _drain(receive, limit)
+        await _refuse(path, too_large, send)
+        return
+    received, started = 0, False
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise BodyTooLarge(has_more=message.get("more_body", False))
+        return message
+
+    async def watched(message: Message) -> None:
+        nonlocal started
+        started = True
+        await send(message)
+
+    try:
+        await app(scope, counted, watched)
+    except BodyTooLarge as fault:
+        if not started:
+            if fault.has_more:
+                await _drain(receive, limit)
+            await _refuse(path, too_large, send)
 
 
 def _canonical(scope: Scope) -> tuple[Scope, str]:
@@ -113,16 +160,17 @@ async def _drain(receive: Receive, limit: int) -> None:
                 has_more = message.get("more_body", False)
 
 
-async def _refuse(path: str, limit: int, send: Send) -> None:
+async def _refuse(path: str, refusal: Refusal, send: Send) -> None:
+    """Before Django's turn, so in JSON for pages too. The connection ends with it."""
     surface = errors.surface_of(path)
-    message = f"The request is larger than {limit} bytes"
     content = dumps(
-        errors.body(surface, status=413, code="too_large", message=message)
+        errors.body(surface, status=refusal.status, code=refusal.code, message=refusal.message)
         if surface is not errors.Surface.PAGE
-        else {"error": message}
+        else {"error": refusal.message}
     ).encode()
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    headers = {"Content-Type": "application/json", "Connection": "close", **errors.headers(refusal)}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
     await send({"type": "http.response.body", "body": content})
 
 
@@ -141,6 +189,7 @@ class Lifespan:
                     self._jobs.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await gate.until_empty(timeout_s=_SETTLE_S)
                 await outbound.close()
                 if self._jobs is not None:
                     await sync_to_async(self._jobs.stop, thread_sensitive=False)()

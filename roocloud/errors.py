@@ -2,13 +2,17 @@
 per surface")."""
 
 import logging
+import sys
 from enum import Enum
 from typing import Any
 
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render as render_template
+from kombu.exceptions import OperationalError as QueueError
+from redis.exceptions import RedisError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -148,6 +152,9 @@ def _as_refusal(exception: Exception) -> Refusal | None:
         return Unavailable("The database does not answer; try again in a moment")
     if isinstance(exception, DataError) and "NUL" in str(exception):  # PostgreSQL: in a query, say
         return InvalidInput("No text may hold a NUL character")
+    if isinstance(exception, RedisError | QueueError):
+        logger.error("The cache or the queue did not answer", exc_info=exception)
+        return Unavailable("A part of this server does not answer; try again in a moment")
     if isinstance(exception, Http404):
         return NotFound("Not found")
     if isinstance(exception, PermissionDenied):
@@ -178,6 +185,9 @@ def plain_error(surface: Surface, response: HttpResponse) -> HttpResponse:
 
 def error_page(request: HttpRequest, status: int, message: str = "") -> HttpResponse:
     """The page that people see."""
+    if status >= 500:
+        # Who asks is in the database, which may be what is down; the page is drawn for a stranger.
+        request.user = AnonymousUser()
     return render_template(
         request,
         "errors/error.html",
@@ -204,7 +214,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return error_page(request, 500)
+    """Django calls it while it handles the exception. What middleware raised, no view's handler has
+    seen: a dependency that is down is 503 there too (E1)."""
+    fault = sys.exc_info()[1]
+    refusal = _as_refusal(fault) if isinstance(fault, Exception) else None
+    return render(request, refusal) if refusal else error_page(request, 500)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

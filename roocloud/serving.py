@@ -1,12 +1,44 @@
 """Running the server process."""
 
+import time
+from contextlib import suppress
+from types import FrameType
+
 import uvicorn
 from django.conf import settings
 
+from roocloud.entry import gate
+
 #: Bytes; the same limit as the bridge will set, since the smallest of several is the one in force.
 MAX_SOCKET_MESSAGE = 50 * 2**20
-#: Seconds that open connections are given at shutdown; without a limit one open poll holds it up.
-GRACE_S = 5
+#: Seconds between the end of the drain and the cut of what still runs.
+_CUT_AFTER_S = 1
+
+
+class _Server(uvicorn.Server):
+    """At the first signal it lets no more requests in and waits for those under way. It goes on
+    listening, so that new ones hear 503 and come back. After ROOCLOUD_DRAIN_S, or at a second
+    signal, what still runs is cut, and settled as cut."""
+
+    _signal: int | None = None
+    _drain_ends_at = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._signal = sig
+        self._drain_ends_at = time.monotonic() + settings.ROOCLOUD_DRAIN_S
+        gate.is_closed = True
+
+    async def on_tick(self, counter: int) -> bool:
+        if (
+            self._signal is not None
+            and not self.should_exit
+            and (gate.is_empty or time.monotonic() >= self._drain_ends_at)
+        ):
+            super().handle_exit(self._signal, None)
+        return await super().on_tick(counter)
 
 
 def serve(*, host: str, port: int) -> None:
@@ -14,16 +46,21 @@ def serve(*, host: str, port: int) -> None:
 
     Access logs are off because a query string may hold a ticket or a token (I1).
     """
-    uvicorn.run(
+    config = uvicorn.Config(
         "roocloud.asgi:application",
         host=host,
         port=port,
         log_config=None,
         access_log=False,
         lifespan="on",
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=_CUT_AFTER_S,
         ws_max_size=MAX_SOCKET_MESSAGE,
         server_header=False,
         proxy_headers=bool(settings.ROOCLOUD_TRUSTED_PROXIES),
         forwarded_allow_ips="*" if settings.ROOCLOUD_TRUSTED_PROXIES else None,
     )
+    server = _Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise SystemExit(3)  # as uvicorn's own command does

@@ -24,6 +24,8 @@ PRODUCTION = ROOCLOUD_MODE == "production"
 ROOCLOUD_DATA_DIR = env.path("ROOCLOUD_DATA_DIR", BASE_DIR / "data").absolute()
 HOST = env.str("HOST", "127.0.0.1")
 PORT = env.int("PORT", 3000, validate=Range(1, 65535))
+#: How long requests under way may go on at SIGTERM.
+ROOCLOUD_DRAIN_S = env.int("ROOCLOUD_DRAIN_S", 30 if PRODUCTION else 5, validate=Range(0, 3600))
 ROOCLOUD_PUBLIC_URL = env.str("ROOCLOUD_PUBLIC_URL", f"http://localhost:{PORT}").rstrip("/")
 _public = urlsplit(ROOCLOUD_PUBLIC_URL)
 
@@ -169,7 +171,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+        # Otherwise REPLACE deletes rows without firing the triggers of append-only tables (C1).
+        " PRAGMA recursive_triggers=ON;",
     }
     DATABASES["default"]["TEST"] = {
         "NAME": str(ROOCLOUD_DATA_DIR / f"test{_suffix}.sqlite3"),
@@ -438,9 +442,11 @@ LOGGING = {
         "json": {"()": "roocloud.logs.JsonFormatter"},
         "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
     },
+    "filters": {"without_secrets": {"()": "roocloud.logs.WithoutSecrets"}},
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
+            "filters": ["without_secrets"],
             "formatter": "json" if PRODUCTION else "text",
         }
     },

@@ -17,7 +17,7 @@ def serving(app: Any) -> Iterator[str]:
     bound = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        lifespan="off",
+        lifespan="on",  # its end closes the outbound client
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,

@@ -24,6 +24,22 @@ TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=30
 _LIMIT = 1000
 
 
+#: What is assigned to hosts. Outside of it lie loopback, site-local, IPv4-compatible and NAT64.
+_IPV6_UNICAST = ipaddress.ip_network("2000::/3")
+#: What Python calls global, and is not or leads to another address than it shows.
+_NOT_GLOBAL = [
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # protocol assignments
+        "192.88.99.0/24",  # relays to 6to4
+        "2001::/23",  # protocol assignments, Teredo among them
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4, around an IPv4 address
+        "3fff::/20",  # documentation
+    )
+]
+
+
 class ForbiddenAddress(OSError):
     """The host resolves to an address that this deployment does not connect to."""
 
@@ -35,13 +51,10 @@ def is_allowed(address: str) -> bool:
         ip = ip.ipv4_mapped
     if any(ip in ipaddress.ip_network(network) for network in settings.ROOCLOUD_INTERNAL_NETWORKS):
         return True
-    return ip.is_global and not ip.is_multicast and not _translates(ip)
-
-
-def _translates(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """NAT64 and 6to4 addresses carry an IPv4 address that the check above would not see."""
-    return isinstance(ip, ipaddress.IPv6Address) and (
-        ip.sixtofour is not None or ip in ipaddress.ip_network("64:ff9b::/96")
+    if isinstance(ip, ipaddress.IPv6Address) and ip not in _IPV6_UNICAST:
+        return False
+    return (
+        ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_GLOBAL)
     )
 
 

@@ -1,8 +1,13 @@
 """Every list and page of the admin, with rows in it; nothing secret, few queries."""
 
+import re
+
 import pytest
 from django.contrib import admin
-from django.urls import reverse
+from django.contrib.admin.utils import quote
+from django.contrib.auth.models import Permission
+from django.db.models.signals import pre_save
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 
 from accounts import tokens
@@ -15,6 +20,7 @@ from proxy import actions as proxy
 from proxy import admission, catalogue
 from proxy.calls import read
 from proxy.models import Completion, Upstream
+from roocloud.lib.refusals import InvalidInput
 from tasks_sharing import actions as tasks
 from tasks_sharing.models import Share
 from telemetry import actions as telemetry
@@ -83,7 +89,7 @@ def test_every_list_and_page_opens_and_shows_no_secret(cockpit, rows, model):
     row = model._base_manager.first()
     if row is not None:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-        pages.append(reverse(name, args=[row.pk]))
+        pages.append(reverse(name, args=[quote(row.pk)]))
     secrets = [
         "sk-very-secret", "canary-conversation", Upstream.unscoped.first().sealed_api_key,
         Share.unscoped.first().sealed_token, Share.unscoped.first().token_hash,
@@ -146,34 +152,107 @@ def test_ledgers_and_records_are_to_be_looked_at(cockpit, rows, model):
     pk = model._base_manager.first().pk
     for path in (
         reverse(f"{name}_add"),
-        reverse(f"{name}_change", args=[pk]),
-        reverse(f"{name}_delete", args=[pk]),
+        reverse(f"{name}_change", args=[quote(pk)]),
+        reverse(f"{name}_delete", args=[quote(pk)]),
     ):
         assert cockpit.post(path, {"note": "x"}).status_code == 403
 
 
-def test_credit_is_granted_with_a_reason(cockpit, rows):
-    account = credit.Account.unscoped.get()
-    before = account.balance_nanos
-    fields = {"action": "grant", "_selected_action": account.pk, "amount": "2.5", "reason": ""}
-    path = changelist(credit.Account)
+def grant_form(page, *accounts, **changed) -> dict[str, object]:
+    """What the page's form sends, with the key that the page holds."""
+    key = re.search(r'name="grant_key" value="([^"]+)"', page.content.decode())
+    return {
+        "action": "grant",
+        "_selected_action": [account.pk for account in accounts],
+        "amount": "2.5",
+        "reason": "pilot",
+        "grant_key": key[1] if key else "guessed",
+        **changed,
+    }
 
-    assert b"Say why" in cockpit.post(path, fields, follow=True).content
-    assert (
-        b"not an amount"
-        in cockpit.post(path, {**fields, "reason": "x", "amount": "a"}, follow=True).content
-    )
-    cockpit.post(path, {**fields, "reason": "pilot"})
 
-    account.refresh_from_db()
-    assert account.balance_nanos == before + 2_500_000_000
-    assert Entry.unscoped.filter(note="pilot").count() == 1
+def balances() -> dict[str, int]:
+    return dict(credit.Account.unscoped.values_list("pk", "balance_nanos"))
+
+
+class TestAGrantOfCredit:
+    PATH = reverse_lazy("admin:credits_account_changelist")
+
+    @pytest.fixture
+    def accounts(self, rows, bob):
+        credit.account_of(user_id=bob.pk, organization_id=None, at=timezone.now())
+        return list(credit.Account.unscoped.order_by("pk"))
+
+    def test_needs_a_reason_and_an_amount(self, cockpit, accounts):
+        before = balances()
+        fields = grant_form(cockpit.get(self.PATH), *accounts)
+        for changed, said in (
+            ({"reason": ""}, "Say why"),
+            ({"amount": "a"}, "not an amount"),
+            ({"grant_key": ""}, "Load this page again"),
+        ):
+            answer = cockpit.post(self.PATH, {**fields, **changed}, follow=True)
+            assert said in answer.content.decode()
+        assert balances() == before
+
+        cockpit.post(self.PATH, fields)
+
+        assert balances() == {pk: nanos + 2_500_000_000 for pk, nanos in before.items()}
+        assert Entry.unscoped.filter(note="pilot").count() == len(accounts)
+
+    def test_is_made_once_by_a_page_however_often_it_is_sent(self, cockpit, accounts):
+        """C6"""
+        first = grant_form(cockpit.get(self.PATH), accounts[0])
+        cockpit.post(self.PATH, first)
+        once = balances()
+
+        again = cockpit.post(self.PATH, {**first, "amount": "7"}, follow=True)
+
+        assert "Granted to 0 of 1" in again.content.decode()
+        assert balances() == once
+        cockpit.post(self.PATH, grant_form(cockpit.get(self.PATH), accounts[0]))
+        assert balances() != once
+
+    def test_is_whole_or_not_at_all(self, cockpit, accounts):
+        before = balances()
+        seen = []
+
+        def fail_at_the_second(sender, instance, **_):
+            seen.append(instance.account_id)
+            if len(seen) == 2:
+                raise InvalidInput("The second is refused")
+
+        pre_save.connect(fail_at_the_second, sender=Entry)
+        try:
+            fields = grant_form(cockpit.get(self.PATH), *accounts)
+            answer = cockpit.post(self.PATH, fields, follow=True)
+        finally:
+            pre_save.disconnect(fail_at_the_second, sender=Entry)
+
+        assert "The second is refused" in answer.content.decode()
+        assert seen == [account.pk for account in accounts]
+        assert balances() == before
+
+    @pytest.mark.parametrize(("permissions", "granted"), [([], 0), (["grant_credit"], 1)])
+    def test_needs_the_permission_to_grant(self, client, accounts, permissions, granted):
+        """A2: to look is not to grant."""
+        clerk = factories.user("clerk@example.com", is_staff=True)
+        codenames = ["view_account", *permissions]
+        clerk.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(clerk)
+
+        page = client.get(self.PATH)
+        client.post(self.PATH, grant_form(page, accounts[0]))
+
+        assert page.status_code == 200
+        assert (b"Grant credit" in page.content) == bool(granted)
+        assert Entry.unscoped.filter(note="pilot").count() == granted
 
 
 def test_a_key_goes_in_and_never_comes_out(cockpit, rows):
     """I2, K2: whoever sends the provider somewhere else must know its key."""
     row = Upstream.unscoped.get()
-    path = reverse("admin:proxy_upstream_change", args=[row.pk])
+    path = reverse("admin:proxy_upstream_change", args=[quote(row.pk)])
     fields = {
         "name": row.name,
         "base_url": "https://b.example/v1/",

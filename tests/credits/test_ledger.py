@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -141,6 +141,23 @@ class TestTheLedger:
             with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
                 act()
         assert Entry.unscoped.get().note == "test"
+
+    def test_refuses_to_have_a_row_replaced(self, account):
+        columns = "id, account_id, kind, amount_nanos, key, hold_id, made_by_id, note, posted_at"
+        raised = columns.replace("amount_nanos", "amount_nanos + 1")
+        row = f"INTO credits_entry ({columns}) SELECT {raised} FROM credits_entry"  # noqa: S608 - names of our own
+        statement = (
+            f"REPLACE {row}"
+            if connection.vendor == "sqlite"
+            else f"INSERT {row} ON CONFLICT (id) DO UPDATE SET amount_nanos = EXCLUDED.amount_nanos"
+        )
+        with (
+            pytest.raises(DatabaseError, match="append-only"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement)
+        assert Entry.unscoped.get().amount_nanos == 10 * USD
 
     def test_so_does_the_audit_trail(self, account):
         """L4"""

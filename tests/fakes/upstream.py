@@ -37,6 +37,7 @@ class FakeUpstream:
         self.requests: list[dict[str, Any]] = []
         self.produced = 0
         self.answered = 0  # whole answers that were made to their end
+        self.go_on = threading.Event()  # what "waits" models wait for after their first word
         self.cut = threading.Event()  # the other side hung up on a stream
         self.url = ""
 
@@ -109,8 +110,7 @@ class FakeUpstream:
         for word in WORDS:
             self.produced += 1
             yield event(choices=[{"index": 0, "delta": {"content": word}, "finish_reason": None}])
-            if "endless" in model or "slow" in model or "early" in model:
-                await asyncio.sleep(0.05)
+            await self._pause(model)
             if "breaks" in model:
                 raise ConnectionResetError
         while "endless" in model:
@@ -125,6 +125,12 @@ class FakeUpstream:
         yield b"data: [DONE]\n\n"
         if "lingers" in model:
             await asyncio.sleep(30)
+
+    async def _pause(self, model: str) -> None:
+        if "endless" in model or "slow" in model or "early" in model:
+            await asyncio.sleep(0.05)
+        if "waits" in model:
+            await asyncio.to_thread(self.go_on.wait, 60)
 
     async def models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "plain", "object": "model"}]})

@@ -2,13 +2,19 @@
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
+from roocloud.checks import unsafe_settings
 from roocloud.lib.crypto import new_key
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +33,10 @@ UNSAFE = [
     ({"ROOCLOUD_FIELD_KEYS": ""}, "ROOCLOUD_FIELD_KEYS"),
     ({"ROOCLOUD_DEBUG": "1"}, "ROOCLOUD_DEBUG"),
     ({"ROOCLOUD_PUBLIC_URL": "http://cloud.example.com"}, "ROOCLOUD_PUBLIC_URL"),
-    ({"ROOCLOUD_PUBLIC_URL": "https://localhost"}, "ROOCLOUD_PUBLIC_URL"),
+    *(
+        ({"ROOCLOUD_PUBLIC_URL": f"https://{host}"}, "ROOCLOUD_PUBLIC_URL")
+        for host in ("localhost", "127.1")
+    ),
     ({"ROOCLOUD_ALLOWED_HOSTS": "*"}, "ROOCLOUD_ALLOWED_HOSTS"),
     ({"DATABASE_URL": "sqlite:////tmp/x.sqlite3"}, "DATABASE_URL"),
     ({"REDIS_URL": ""}, "REDIS_URL"),
@@ -35,12 +44,14 @@ UNSAFE = [
     ({"EMAIL_URL": "console://"}, "EMAIL_URL"),
     ({"ROOCLOUD_SIGNUP": "open"}, "ROOCLOUD_SIGNUP"),
     ({"ROOCLOUD_INTERNAL_NETWORKS": "0.0.0.0/0"}, "ROOCLOUD_INTERNAL_NETWORKS"),
+    ({"ROOCLOUD_INTERNAL_NETWORKS": "10.0.0.1/8"}, "ROOCLOUD_INTERNAL_NETWORKS"),
 ]
 
 
-def check(tmp_path, **env) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", "check"],
+def run(tmp_path, *command, **env) -> subprocess.CompletedProcess[str]:
+    """A command that ends, in an environment of its own."""
+    return subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, *command],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "ROOCLOUD_DATA_DIR": str(tmp_path), **env},
         capture_output=True,
@@ -48,6 +59,10 @@ def check(tmp_path, **env) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=60,
     )
+
+
+def check(tmp_path, **env) -> subprocess.CompletedProcess[str]:
+    return run(tmp_path, "manage.py", "check", **env)
 
 
 def test_safe_settings_pass(tmp_path):
@@ -60,6 +75,82 @@ def test_each_unsafe_setting_is_refused_by_name(tmp_path, change, named):
     done = check(tmp_path, **{**GOOD, **change})
     assert done.returncode != 0
     assert named in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost", "LOCALHOST.", "cloud.localhost", "localhost.localdomain", "127.0.0.1",
+        "127.9.9.9", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0.0.0.0", "0", "[::1]",  # noqa: S104 - refused
+        "[0:0::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:0:0]", "",
+    ],
+)  # fmt: skip
+def test_no_spelling_of_this_machine_is_a_public_address(settings, host):
+    """I4"""
+    settings.ROOCLOUD_MODE = "production"
+    settings.ROOCLOUD_PUBLIC_URL = f"https://{host}/"
+    assert _said_of_the_public_url() == [
+        "ROOCLOUD_PUBLIC_URL must name the host that people and editors reach."
+    ]
+
+
+@pytest.mark.parametrize("host", ["cloud.example.com", "10.1.2.3", "[2001:db8::1]", "127.example"])
+def test_other_hosts_may_be(settings, host):
+    settings.ROOCLOUD_MODE = "production"
+    settings.ROOCLOUD_PUBLIC_URL = f"https://{host}"
+    assert _said_of_the_public_url() == []
+
+
+def _said_of_the_public_url() -> list[str]:
+    return [m.msg for m in unsafe_settings(None) if "ROOCLOUD_PUBLIC_URL" in m.msg]
+
+
+def test_a_network_with_host_bits_is_named_when_embedded_too(tmp_path):
+    done = check(tmp_path, ROOCLOUD_INTERNAL_NETWORKS="127.0.0.0/8,10.0.0.1/8")
+    assert done.returncode != 0
+    assert "ROOCLOUD_INTERNAL_NETWORKS" in done.stderr
+    assert "10.0.0.1/8" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("role", ["worker", "beat"])
+def test_workers_and_schedulers_refuse_too(tmp_path, role):
+    """I4: Celery starts without a management command."""
+    arguments = [role, *(["--schedule", str(tmp_path / "schedule")] if role == "beat" else [])]
+    unsafe = {"ROOCLOUD_DEBUG": "1", "ROOCLOUD_SECRET_KEY": "weak"}
+    done = run(tmp_path, "-m", "celery", "-A", "roocloud", *arguments, **{**GOOD, **unsafe})
+    assert done.returncode == 1
+    assert "ROOCLOUD_DEBUG must be off" in done.stderr
+    assert "ROOCLOUD_SECRET_KEY needs" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ROOCLOUD_UPSTREAM_BASE_URL", "api.example.com/v1"),
+        ("ROOCLOUD_UPSTREAM_API_KEY", "two words"),
+        ("ROOCLOUD_ADMIN_EMAIL", "root"),
+        ("ROOCLOUD_ADMIN_PASSWORD", "short"),
+    ],
+)
+def test_a_value_that_cannot_be_stored_is_refused_by_name(tmp_path, variable, value):
+    env = {"ROOCLOUD_UPSTREAM_BASE_URL": "https://api.example.com/v1", variable: value}
+    done = run(tmp_path, "manage.py", "serve", "--port", "1", **env)
+    assert done.returncode == 1
+    assert f"CommandError: {variable}: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_production_does_not_start_on_a_database_that_lacks_migrations(db, settings):
+    settings.ROOCLOUD_MODE = "production"
+    ((app, newest),) = MigrationLoader(connection).graph.leaf_nodes("credits")
+    MigrationRecorder(connection).record_unapplied(app, newest)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # a server that did start would end at once
+        with pytest.raises(CommandError, match=rf"lacks migrations: {app}\.{newest}\. Run"):
+            call_command("serve", "--port", str(port))
 
 
 def test_all_are_named_at_once(tmp_path):
@@ -72,19 +163,7 @@ def test_all_are_named_at_once(tmp_path):
 
 def test_the_server_itself_refuses_too(tmp_path):
     """I4: an ASGI server started without a management command."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import roocloud.asgi"],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "ROOCLOUD_DATA_DIR": str(tmp_path),
-            "ROOCLOUD_MODE": "production",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run(tmp_path, "-c", "import roocloud.asgi", ROOCLOUD_MODE="production")
     assert "ROOCLOUD_SECRET_KEY" in done.stderr
     assert "DATABASE_URL" in done.stderr
 

@@ -5,13 +5,24 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from proxy.actions import sync_environment_upstream
 from proxy.queries import has_models
 from roocloud.first_run import ensure_administrator
+from roocloud.lib.refusals import Refusal
 from roocloud.serving import serve
+
+#: Where a value that a rule refuses at the start came from.
+_VARIABLES = {
+    "base_url": "ROOCLOUD_UPSTREAM_BASE_URL",
+    "api_key": "ROOCLOUD_UPSTREAM_API_KEY",
+    "email": "ROOCLOUD_ADMIN_EMAIL",
+    "password": "ROOCLOUD_ADMIN_PASSWORD",
+}
 
 
 class Command(BaseCommand):
@@ -27,10 +38,14 @@ class Command(BaseCommand):
         if is_embedded:
             call_command("migrate", interactive=False, verbosity=0)
         else:
-            self.check_migrations()
-        sync_environment_upstream(at=timezone.now())
-        if is_embedded:
-            self._welcome()
+            _refuse_missing_migrations()
+        try:
+            sync_environment_upstream(at=timezone.now())
+            if is_embedded:
+                self._welcome()
+        except Refusal as refusal:
+            named = _VARIABLES.get(refusal.field or "", refusal.field)
+            raise CommandError(f"{named}: {refusal.message}") from None
         serve(host=options["host"], port=options["port"])
 
     def _welcome(self) -> None:
@@ -62,3 +77,13 @@ class Command(BaseCommand):
             ]
         self.stdout.write("\n".join([*lines, ""]), ending="\n")
         self.stdout.flush()
+
+
+def _refuse_missing_migrations() -> None:
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        lacking = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in plan)
+        raise CommandError(
+            f"The database lacks migrations: {lacking}. Run manage.py migrate first."
+        )
