@@ -41,6 +41,8 @@ def admin_ids(organization_id: str) -> Sequence[str]:
         organization_id=organization_id, role__in=(Role.OWNER, Role.ADMIN)
     )
     return list(rows.order_by("user_id").values_list("user_id", flat=True))
+
+
 class Invitations:
     """Answers accounts.invitations."""
 
