@@ -7,7 +7,7 @@ batches on the bounded pool, so an open stream holds no connection.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,9 +17,10 @@ import aiohttp
 from django.conf import settings
 from django.utils import timezone
 
-from proxy import admission, calls, demo, gate, running, upstreams
+from proxy import admission, calls, demo, gate, limits, running, upstreams
 from proxy.admission import Admitted, Order, Result
 from proxy.calls import Call
+from proxy.limits import Taken
 from proxy.meter import StreamMeter, meter_answer
 from proxy.models import Completion
 from proxy.pricing import NO_USAGE, Usage
@@ -27,6 +28,7 @@ from proxy.running import Running
 from proxy.upstream_errors import UpstreamRefused, refusal
 from proxy.upstreams import Attempts
 from roocloud.lib.batches import Batches
+from roocloud.lib.limits import Lease
 from roocloud.lib.refusals import Refusal, TooLarge
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Outcome:
     estimate; asked in the end."""
 
     started_at: datetime
+    leases: Sequence[Lease] = ()
     status: str = Completion.Status.FAILED
     usage: Callable[[], tuple[Usage, bool]] = lambda: (NO_USAGE, False)
     error: str = ""
@@ -79,6 +82,7 @@ class Client:
         self._receive = receive
         self._send = send
         self.started = False
+        self.extra_headers: list[tuple[bytes, bytes]] = []
 
     async def body(self) -> bytes:
         """Raises ClientGone."""
@@ -150,6 +154,7 @@ class Client:
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.started = True
+        headers = headers + self.extra_headers
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
 
@@ -189,8 +194,16 @@ async def _serve(scope: Scope, client: Client) -> None:
         raise
     call = await _read_call(await client.body())
     order = await gate.order(actor, call, task_id=headers.get(b"x-roo-task-id", ""), at=at)
-    admitted = await _admissions.submit(order)
-    outcome = Outcome(started_at=at)
+    taken = await limits.take(order)
+    client.extra_headers = taken.headers
+    try:
+        await _complete(await _admissions.submit(order), taken, client)
+    finally:
+        await limits.give_back(taken)
+
+
+async def _complete(admitted: Admitted, taken: Taken, client: Client) -> None:
+    outcome = Outcome(started_at=admitted.order.at, leases=taken.leases)
     try:
         await _relay(admitted, outcome, client)
     except asyncio.CancelledError:  # the process ends
@@ -262,7 +275,7 @@ async def _relay(admitted: Admitted, outcome: Outcome, client: Client) -> None:
 async def _whole(admitted: Admitted, outcome: Outcome, client: Client) -> None:
     """An answer in one piece. It is awaited to its end also if the client hangs up meanwhile: the
     upstream makes it all the same, and only its end says what it came to (C5)."""
-    call = Running(admitted)
+    call = Running(admitted, outcome.leases)
     running.begin(call)
     try:
         body = await _whole_body(admitted, outcome)
@@ -312,7 +325,7 @@ async def _stream(admitted: Admitted, outcome: Outcome, client: Client) -> None:
         await client.begin_stream(outcome.attempts.upstream)
         await client.write(_KEEP_ALIVE)
 
-    call = Running(admitted, usage=lambda: meter.usage()[0], keep_alive=keep_alive)
+    call = Running(admitted, outcome.leases, usage=lambda: meter.usage()[0], keep_alive=keep_alive)
     running.begin(call)
     loop = asyncio.get_running_loop()
     try:

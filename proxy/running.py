@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -11,6 +11,8 @@ from django.utils import timezone
 from proxy import admission
 from proxy.admission import Admitted, Progress
 from proxy.pricing import NO_USAGE, Usage
+from roocloud.lib import limits
+from roocloud.lib.limits import Lease
 from roocloud.lib.threads import run_db
 
 logger = logging.getLogger(__name__)
@@ -19,6 +21,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 2.0
 #: Seconds of silence after which a comment keeps the client's connection open (it gives up at 300).
 KEEP_ALIVE_S = 15.0
+_RENEW_TICKS = 5  # far more often than limits.LEASE_S
 
 
 def _nothing() -> Usage:
@@ -31,6 +34,7 @@ class Running:
     an answer in one piece. written_at: loop time of the last byte to the client."""
 
     admitted: Admitted
+    leases: Sequence[Lease] = ()
     usage: Callable[[], Usage] = _nothing
     keep_alive: Callable[[], Awaitable[None]] | None = None
     written_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
@@ -42,6 +46,7 @@ class _Watch:
     def __init__(self) -> None:
         self.calls: set[Running] = set()
         self._task: asyncio.Task[None] | None = None
+        self._ticks = 0
 
     def add(self, call: Running) -> None:
         self.calls.add(call)
@@ -64,6 +69,10 @@ class _Watch:
                 call.written_at = now
                 await call.keep_alive()
         progress = [Progress(call.admitted, call.usage()) for call in self.calls]
+        self._ticks += 1
+        if self._ticks % _RENEW_TICKS == 0:
+            for call in list(self.calls):
+                await limits.renew(call.leases)
         if progress:
             await run_db(admission.save_progress, progress, timezone.now())
 

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from roocloud import errors
 from roocloud.celery import EmbeddedJobs
-from roocloud.lib import outbound
+from roocloud.lib import limits, outbound
 from roocloud.lib.paths import canonical
 from roocloud.lib.refusals import Refusal, TooLarge, Unavailable
 from roocloud.lib.wire import dumps
@@ -191,6 +191,7 @@ class Lifespan:
             elif message["type"] == "lifespan.shutdown":
                 await gate.until_empty(timeout_s=_SETTLE_S)
                 await outbound.close()
+                await limits.close()
                 if self._jobs is not None:
                     await sync_to_async(self._jobs.stop, thread_sensitive=False)()
                 await send({"type": "lifespan.shutdown.complete"})

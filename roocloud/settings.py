@@ -380,6 +380,26 @@ ROOCLOUD_BACKFILL_KEEP = timedelta(days=env.int("ROOCLOUD_BACKFILL_KEEP_DAYS", 7
 DATA_UPLOAD_MAX_MEMORY_SIZE = 100 * _MIB
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
+#: Completions: requests and input tokens a minute, and how many at once. Zero means no limit. A
+#: burst of half a minute's worth may come at once.
+ROOCLOUD_LIMITS = {
+    "member": {
+        "requests": env.int("ROOCLOUD_LIMIT_MEMBER_REQUESTS", 300),
+        "tokens": env.int("ROOCLOUD_LIMIT_MEMBER_TOKENS", 20_000_000),
+        "at_once": env.int("ROOCLOUD_LIMIT_MEMBER_AT_ONCE", 50),
+    },
+    "key": {
+        "requests": env.int("ROOCLOUD_LIMIT_KEY_REQUESTS", 300),
+        "tokens": env.int("ROOCLOUD_LIMIT_KEY_TOKENS", 20_000_000),
+        "at_once": env.int("ROOCLOUD_LIMIT_KEY_AT_ONCE", 50),
+    },
+    "organization": {
+        "requests": env.int("ROOCLOUD_LIMIT_ORGANIZATION_REQUESTS", 6_000),
+        "tokens": env.int("ROOCLOUD_LIMIT_ORGANIZATION_TOKENS", 400_000_000),
+        "at_once": env.int("ROOCLOUD_LIMIT_ORGANIZATION_AT_ONCE", 1_000),
+    },
+}
+
 # --- API --------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],

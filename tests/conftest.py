@@ -13,6 +13,7 @@ from accounts.models import User
 from orgs.models import Organization
 from proxy import catalogue
 from proxy.routing import breaker
+from roocloud.lib import limits
 from roocloud.lib.append_only import statements
 from roocloud.lib.fresh import forget_everything
 from tests import factories
@@ -27,6 +28,7 @@ def _fresh_caches():
     forget_everything()
     catalogue.forget()
     breaker.clear()
+    limits.local.clear()
     tokens.keys.forget()
     cache.clear()
 

@@ -355,6 +355,69 @@ class TestWhatIsRefused:
         assert settled(account).cost_nanos == 0
 
 
+class TestLimits:
+    """MO7, M1"""
+
+    @pytest.fixture
+    def limit(self, settings):
+        def change(**rates) -> None:
+            none = {"requests": 0, "tokens": 0, "at_once": 0}
+            settings.ROOCLOUD_LIMITS = {
+                who: {**none, **(rates if who == "member" else {})}
+                for who in settings.ROOCLOUD_LIMITS
+            }
+
+        return change
+
+    def test_an_answer_says_what_is_left(self, client, account, limit):
+        limit(requests=20)
+        answer = client.chat.completions.with_raw_response.create(
+            model="fake/plain", messages=MESSAGES
+        )
+        assert answer.headers["x-ratelimit-limit"] == "10"
+        assert answer.headers["x-ratelimit-remaining"] == "9"
+        assert int(answer.headers["x-ratelimit-reset"]) > time.time() - 1
+
+    @pytest.mark.parametrize(
+        ("rates", "named"),
+        [({"requests": 2}, "2 requests a minute"), ({"tokens": 40}, "40 input tokens a minute")],
+    )
+    def test_beyond_it_is_429_with_the_time_to_wait(
+        self, client, account, upstream, limit, rates, named
+    ):
+        limit(**rates)
+        ask(client)
+        with pytest.raises(openai.RateLimitError, match=named) as refused:
+            ask(client)
+        assert int(refused.value.response.headers["retry-after"]) >= 1
+        assert refused.value.response.json()["error"]["code"] == "rate_limit_exceeded"
+        assert len(upstream.requests) == 1
+        all_settled()
+
+    def test_running_at_once(self, client, account, limit):
+        limit(at_once=1)
+        stream = ask(client, "fake/endless", stream=True)
+        next(iter(stream))
+        with pytest.raises(openai.RateLimitError, match="1 requests at the same time"):
+            ask(client)
+        stream.close()
+        all_settled()
+        ask_until_admitted(client)
+
+
+def ask_until_admitted(client) -> None:
+    """A place is free a moment after its call was settled."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            ask(client)
+        except openai.RateLimitError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
 ROUTING_FIELDS = [
     "provider",
     "providerOptions",
