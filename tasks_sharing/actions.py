@@ -87,6 +87,8 @@ def record_event(*, actor: Actor, event: Event, at: datetime) -> None:
     if not task_id:
         return
     task = _seen(actor=actor, task_id=task_id, properties=event.properties, at=at)
+    if task is None:
+        return
     if event.type == "Task Message":
         _record_message(actor, task, event.properties.get("message"))
     elif event.type == "LLM Completion":
@@ -99,8 +101,12 @@ def record_event(*, actor: Actor, event: Event, at: datetime) -> None:
         Task.unscoped.filter(pk=task.pk).update(status=Task.Status.COMPLETED)
 
 
-def _seen(*, actor: Actor, task_id: str, properties: dict[str, Any], at: datetime) -> Task:
-    """The actor's task of that id, made on first sight by any event."""
+def _seen(*, actor: Actor, task_id: str, properties: dict[str, Any], at: datetime) -> Task | None:
+    """The actor's task of that id, made on first sight by any event.
+
+    None for a task of an organization that the actor does not belong to any more: nothing reaches
+    it, and no error says so, for the client would drop or repeat the event (A4, D4).
+    """
     task, is_new = Task.unscoped.get_or_create(
         owner_id=actor.user_id,
         task_id=task_id,
@@ -112,6 +118,8 @@ def _seen(*, actor: Actor, task_id: str, properties: dict[str, Any], at: datetim
         },
     )
     if not is_new:
+        if not Task.objects.visible_to(actor).filter(pk=task.pk).exists():
+            return None
         news = {name: value for name, value in _facts(properties).items() if value}
         Task.unscoped.filter(pk=task.pk).update(last_activity_at=at, **news)
     return task
@@ -215,9 +223,12 @@ def _retitle(task: Task, messages: Iterable[_Read]) -> None:
 
 def expect_backfill(
     *, actor: Actor, task_id: str, properties: dict[str, Any], at: datetime
-) -> Task:
-    """Note that a snapshot of the task was accepted and will be stored by a job."""
+) -> Task | None:
+    """Note that a snapshot of the task was accepted and will be stored by a job. None for a task
+    that is out of the actor's reach."""
     task = _seen(actor=actor, task_id=task_id, properties=properties, at=at)
+    if task is None:
+        return None
     Task.unscoped.filter(pk=task.pk).update(backfill_requested_at=at)
     return task
 

@@ -115,8 +115,9 @@ def accept_backfill(
     properties: dict[str, Any],
     body: File[bytes],
     at: datetime,
-) -> Backfill:
-    """Keep an uploaded conversation and queue the job that stores it (D5).
+) -> Backfill | None:
+    """Keep an uploaded conversation and queue the job that stores it (D5). None, and nothing kept,
+    for a task of an organization that the actor does not belong to any more.
 
     body: JSON, checked by read_messages already. When this returns, the upload is durable and its
     task known, so the share that follows finds it. Raises InvalidInput (``taskId``).
@@ -136,12 +137,16 @@ def accept_backfill(
     try:
         with transaction.atomic():
             task = tasks.expect_backfill(actor=actor, task_id=known, properties=properties, at=at)
-            job.task_pk = task.pk
-            job.save(force_insert=True)
-            store_backfill.delay_on_commit(job_id=job.pk)
+            if task is not None:
+                job.task_pk = task.pk
+                job.save(force_insert=True)
+                store_backfill.delay_on_commit(job_id=job.pk)
     except Exception:
         job.body.delete(save=False)
         raise
+    if task is None:
+        job.body.delete(save=False)
+        return None
     return job
 
 
