@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.urls import reverse
 from msgspec import UNSET
 
@@ -32,6 +32,8 @@ _MAX_TOKENS = 10**12
 #: A share asks an editor for a backfill at most this often, so that its second try succeeds.
 BACKFILL_PAUSE = timedelta(minutes=1)
 _BATCH = 500
+#: After one of these nothing runs, until another message comes.
+_ENDS = frozenset({"completion_result", "resume_completed_task"})
 
 
 class SharingRefused(Refusal):
@@ -172,6 +174,18 @@ class _Read:
     kind: str
     document: dict[str, Any]
 
+    @property
+    def key(self) -> tuple[int, str, str]:
+        return self.ts, self.type, self.kind
+
+    @property
+    def is_partial(self) -> bool:
+        return self.document.get("partial") is True
+
+    @property
+    def ends_the_task(self) -> bool:
+        return self.kind in _ENDS and not self.is_partial
+
     def row(self, task: Task) -> Message:
         return Message(
             task=task, ts=self.ts, type=self.type, kind=self.kind, body=wire.dumps(self.document)
@@ -204,21 +218,27 @@ def _record_message(actor: Actor, task: Task, message: Any) -> None:
         kind=read.kind,
         defaults={"body": row.body},
     )
-    _retitle(task, [read])
-    if read.kind == "completion_result" and not read.document.get("partial"):
+    _retitle(task, read)
+    if read.ends_the_task:
         Task.unscoped.filter(pk=task.pk).update(status=Task.Status.COMPLETED)
 
 
-def _retitle(task: Task, messages: Iterable[_Read]) -> None:
-    """The title is the earliest prompt: the first text that was said."""
+def _prompt(messages: Iterable[_Read]) -> tuple[str, int] | None:
+    """The title of a conversation and the ``ts`` it is from: the first text that was said."""
     texts = [m for m in messages if m.kind == "text" and isinstance(m.document.get("text"), str)]
     if not texts:
-        return
+        return None
     first = min(texts, key=lambda m: m.ts)
-    if task.title_ts is None or first.ts <= task.title_ts:
-        task.title = clean_label(first.document["text"], 200)
-        task.title_ts = first.ts
-        task.save(update_fields=["title", "title_ts"])
+    return clean_label(first.document["text"], 200), first.ts
+
+
+def _retitle(task: Task, message: _Read) -> None:
+    """Events race: the database decides whether this text is earlier than the title's."""
+    if prompt := _prompt([message]):
+        title, ts = prompt
+        Task.unscoped.filter(Q(title_ts=None) | Q(title_ts__gte=ts), pk=task.pk).update(
+            title=title, title_ts=ts
+        )
 
 
 def expect_backfill(
@@ -233,28 +253,38 @@ def expect_backfill(
     return task
 
 
-def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetime) -> int:
-    """Let a snapshot be the whole conversation; how many messages it has.
+def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetime) -> int | None:
+    """Let a snapshot be the conversation up to its last message; how many messages it has.
 
-    All or nothing, and the same snapshot again changes nothing (D5). An element without a place in
-    the conversation is passed over; of elements with one key the last counts. A snapshot older than
-    the stored one is ignored.
+    All or nothing (D5). What was recorded after the snapshot was taken stays. An element without a
+    place in the conversation is passed over; of elements with one key the last counts. None, and
+    nothing changed, if this snapshot or a later one is stored already.
     """
     reads = [read for read in map(_read_message, messages) if read is not None]
-    unique = {(read.ts, read.type, read.kind): read for read in reads}
+    unique = {read.key: read for read in reads}
+    last_ts = max((read.ts for read in reads), default=-1)
     with transaction.atomic():
-        # The task's row is the lock: two snapshots do not mix.
+        # The task's row is the lock: two snapshots do not mix, and no event comes between.
         task = Task.unscoped.select_for_update().get(pk=task_pk)
-        if task.backfilled_at is not None and task.backfilled_at > requested_at:
-            return 0
-        Message.unscoped.filter(task=task).delete()
+        if task.backfilled_at is not None and task.backfilled_at >= requested_at:
+            return None
+        for row in task.messages.filter(ts=last_ts):
+            # The snapshot caught a message while it streamed; its end has come since.
+            live = _read_message(wire.loads(row.body.encode()))
+            if live and not live.is_partial and live.key in unique and unique[live.key].is_partial:
+                unique[live.key] = live
+        finished = [read for read in unique.values() if not read.is_partial]
+        Message.unscoped.filter(task=task, ts__lte=last_ts).delete()
         Message.unscoped.bulk_create(
             (read.row(task) for read in unique.values()), batch_size=_BATCH
         )
-        task.title_ts = None
-        _retitle(task, unique.values())
-        task.backfilled_at = requested_at
-        task.save(update_fields=["backfilled_at"])
+        news: dict[str, Any] = {"backfilled_at": requested_at}
+        if finished and not task.messages.filter(ts__gt=last_ts).exists():
+            ends = max(finished, key=lambda read: read.ts).ends_the_task
+            news["status"] = Task.Status.COMPLETED if ends else Task.Status.RUNNING
+        if prompt := _prompt(unique.values()):
+            news["title"], news["title_ts"] = prompt
+        Task.unscoped.filter(pk=task.pk).update(**news)
     return len(unique)
 
 

@@ -169,9 +169,10 @@ def run_backfill(*, job_id: str, at: datetime) -> None:
     except (Refusal, OSError, LookupError) as fault:
         _fail(job, type(fault).__name__)
         return
-    Backfill.unscoped.filter(pk=job_id).update(
-        state=Backfill.State.DONE, message_count=count, error=""
-    )
+    done = Backfill.unscoped.filter(pk=job_id)
+    done.update(state=Backfill.State.DONE, error="")
+    if count is not None:
+        done.update(message_count=count)
 
 
 def _fail(job: Backfill, error: str) -> None:
@@ -184,7 +185,7 @@ def _fail(job: Backfill, error: str) -> None:
 
 
 def replay(*, job: Backfill, at: datetime) -> None:
-    """Queue a job again, whatever became of it."""
+    """Queue a job again, whatever became of it. One that was stored changes nothing any more."""
     from telemetry.tasks import store_backfill
 
     with transaction.atomic():

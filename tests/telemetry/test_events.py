@@ -1,9 +1,12 @@
 """D4, D5, F5: events and uploads of any shape."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connections
 from django.utils import timezone
 
 from roocloud.lib import wire
@@ -166,6 +169,41 @@ class TestEvents:
         assert not Task.unscoped.exists()
 
 
+def at_once(*calls):
+    """What the calls returned, each in a thread with a connection of its own, started together."""
+    start = Barrier(len(calls))
+
+    def run(call):
+        start.wait(10)
+        try:
+            return call()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAtOnce:
+    """D4: clients send events without waiting for each other; 2 DB."""
+
+    def record(self, person, body, *, is_retry=False):
+        event = actions.read_event(body)
+        actor = factories.actor(person)
+        return lambda: actions.record_events(
+            actor=actor, events=[event], is_retry=is_retry, at=timezone.now()
+        )
+
+    def test_the_earliest_text_is_the_title(self, bob):
+        for number in range(30):
+            prompt, answer = message("The prompt", ts=1), message("The answer", ts=2)
+            for body in (prompt, answer):
+                body["properties"]["taskId"] = f"task-{number}"
+            at_once(self.record(bob, answer), self.record(bob, prompt))
+        assert set(Task.unscoped.values_list("title", flat=True)) == {"The prompt"}
+
+
 @pytest.mark.django_db(transaction=True)
 class TestBackfill:
     MESSAGES = [
@@ -180,10 +218,50 @@ class TestBackfill:
         assert Message.unscoped.count() == 2
         assert Backfill.unscoped.get().state == "done"
 
-    def test_replaces_what_was_there(self, client, bob):
-        send(client, bob, message("gone", ts=99))
+    def test_replaces_what_was_there_up_to_its_own_end(self, client, bob):
+        send(client, bob, message("gone", ts=1, say="reasoning"))
+        send(client, bob, message("recorded since", ts=3))
         upload(client, bob, self.MESSAGES)
-        assert not Message.unscoped.filter(ts=99).exists()
+        assert list(Message.unscoped.order_by("ts").values_list("ts", "kind")) == [
+            (1, "text"), (2, "followup"), (3, "text"),
+        ]  # fmt: skip
+
+    def test_run_again_undoes_nothing_that_came_since(self, client, bob):
+        upload(client, bob, self.MESSAGES)
+        job = Backfill.unscoped.get()
+        send(client, bob, message("changed since", ts=1))
+        actions.replay(job=job, at=timezone.now())
+        assert "changed since" in Message.unscoped.get(ts=1).body
+        job.refresh_from_db()
+        assert (job.state, job.message_count) == ("done", 2)
+
+    def test_a_message_that_ended_since_stays_ended(self, client, bob):
+        send(client, bob, message("whole", ts=7, say="completion_result", partial=False))
+        caught = {"ts": 7, "type": "say", "say": "completion_result", "text": "wh", "partial": True}
+        upload(client, bob, [caught])
+        assert "whole" in Message.unscoped.get().body
+        assert Task.unscoped.get().status == "completed"
+
+    @pytest.mark.parametrize(
+        ("last", "status"),
+        [
+            ({"say": "completion_result", "partial": False}, "completed"),
+            ({"say": "completion_result"}, "completed"),
+            ({"say": "completion_result", "partial": True}, "running"),
+            ({"type": "ask", "ask": "resume_completed_task"}, "completed"),
+            ({"say": "user_feedback"}, "running"),
+        ],
+    )
+    def test_the_last_message_says_whether_the_task_runs(self, client, bob, last, status):
+        first = {"ts": 8, "type": "say", "say": "text", "text": "Do it"}
+        if status == "running":
+            send(client, bob, {"type": "Task Completed", "properties": {"taskId": TASK}})
+        upload(client, bob, [first, {"ts": 9, "type": "say", "text": "x", **last}])
+        assert Task.unscoped.get().status == status
+        send(client, bob, {"type": "Task Completed", "properties": {"taskId": TASK}})
+        send(client, bob, message("since", ts=10))
+        upload(client, bob, [first, {"ts": 9, "type": "say", "text": "x", **last}])
+        assert Task.unscoped.get().status == "completed"  # later messages know better
 
     def test_the_same_again_changes_nothing(self, client, bob):
         """D5"""
@@ -234,6 +312,7 @@ class TestBackfill:
         upload(client, bob, self.MESSAGES)
         job = Backfill.unscoped.get()
         Message.unscoped.all().delete()
+        Task.unscoped.update(backfilled_at=None)
         later = timezone.now() + timedelta(minutes=10)
         Backfill.unscoped.update(state="queued")
         assert actions.due_backfills(at=later) == [job.pk]
