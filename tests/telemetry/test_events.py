@@ -200,6 +200,8 @@ class TestAtOnce:
             prompt, answer = message("The prompt", ts=1), message("The answer", ts=2)
             for body in (prompt, answer):
                 body["properties"]["taskId"] = f"task-{number}"
+            created = {"type": "Task Created", "properties": {"taskId": f"task-{number}"}}
+            self.record(bob, created)()
             at_once(self.record(bob, answer), self.record(bob, prompt))
         assert set(Task.unscoped.values_list("title", flat=True)) == {"The prompt"}
 
