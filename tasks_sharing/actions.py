@@ -249,8 +249,16 @@ def expect_backfill(
     task = _seen(actor=actor, task_id=task_id, properties=properties, at=at)
     if task is None:
         return None
-    Task.unscoped.filter(pk=task.pk).update(backfill_requested_at=at)
+    Task.unscoped.filter(pk=task.pk).update(backfill_requested_at=at, backfill_failed_at=None)
     return task
+
+
+def give_up_backfill(*, task_pk: str, requested_at: datetime, at: datetime) -> None:
+    """Note that the snapshot will never be stored, unless a later one is on its way: the page says
+    so, and the next share asks the editor for another."""
+    Task.unscoped.filter(pk=task_pk, backfill_requested_at=requested_at).update(
+        backfill_requested_at=None, backfill_failed_at=at
+    )
 
 
 def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetime) -> int | None:
@@ -278,7 +286,7 @@ def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetim
         Message.unscoped.bulk_create(
             (read.row(task) for read in unique.values()), batch_size=_BATCH
         )
-        news: dict[str, Any] = {"backfilled_at": requested_at}
+        news: dict[str, Any] = {"backfilled_at": requested_at, "backfill_failed_at": None}
         if finished and not task.messages.filter(ts__gt=last_ts).exists():
             ends = max(finished, key=lambda read: read.ts).ends_the_task
             news["status"] = Task.Status.COMPLETED if ends else Task.Status.RUNNING

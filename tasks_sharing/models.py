@@ -70,6 +70,7 @@ class Task(models.Model):
     last_activity_at = models.DateTimeField()
     backfill_requested_at = models.DateTimeField(null=True)  # a snapshot is on its way
     backfilled_at = models.DateTimeField(null=True)  # the whole conversation was stored
+    backfill_failed_at = models.DateTimeField(null=True)  # the last snapshot could not be stored
     share_missed_at = models.DateTimeField(null=True)  # when a share last asked for a backfill
 
     unscoped = TaskQuerySet.as_manager()

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.base import File
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import F
 
 from accounts.actors import Actor
@@ -151,13 +152,14 @@ def accept_backfill(
 
 
 def run_backfill(*, job_id: str, at: datetime) -> None:
-    """Store a queued conversation. Run twice or at once, it stores it once; a failure leaves the
-    job queued for the sweep, until its attempts are used up."""
+    """Store a queued conversation. Run twice or at once, it stores it once. A fault that may go
+    away leaves the job queued for the sweep, until its attempts are used up; a document that can
+    never be stored ends it."""
     job = Backfill.unscoped.filter(pk=job_id, state=Backfill.State.QUEUED).first()
     if job is None:
         return
     if job.attempts >= MAX_ATTEMPTS:  # none of them came to its end
-        _fail(job, "interrupted")
+        _give_up(job, "interrupted", at=at)
         return
     Backfill.unscoped.filter(pk=job_id).update(attempts=F("attempts") + 1, tried_at=at)
     try:
@@ -166,8 +168,20 @@ def run_backfill(*, job_id: str, at: datetime) -> None:
         count = tasks.replace_messages(
             task_pk=job.task_pk, messages=messages, requested_at=job.received_at
         )
-    except (Refusal, OSError, LookupError) as fault:
-        _fail(job, type(fault).__name__)
+    except OSError as fault:
+        if job.attempts + 1 < MAX_ATTEMPTS:
+            logger.warning("A backfill has to wait", extra={"job": job.pk})
+            Backfill.unscoped.filter(pk=job.pk).update(error=type(fault).__name__)
+        else:
+            _give_up(job, type(fault).__name__, at=at)
+        return
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: the sweep sends the job again
+    except ObjectDoesNotExist:  # deleted while the job waited
+        forget_task(task_pk=job.task_pk)
+        return
+    except (Refusal, ArithmeticError, LookupError, TypeError, ValueError, DatabaseError) as fault:
+        _give_up(job, type(fault).__name__, at=at)
         return
     done = Backfill.unscoped.filter(pk=job_id)
     done.update(state=Backfill.State.DONE, error="")
@@ -175,13 +189,22 @@ def run_backfill(*, job_id: str, at: datetime) -> None:
         done.update(message_count=count)
 
 
-def _fail(job: Backfill, error: str) -> None:
-    gives_up = job.attempts + 1 >= MAX_ATTEMPTS
-    logger.warning("A backfill failed", extra={"job": job.pk, "gives_up": gives_up})
-    Backfill.unscoped.filter(pk=job.pk).update(
-        state=Backfill.State.FAILED if gives_up else Backfill.State.QUEUED,
-        error=error,
-    )
+def _give_up(job: Backfill, error: str, *, at: datetime) -> None:
+    logger.warning("A backfill failed", extra={"job": job.pk})
+    with transaction.atomic():
+        Backfill.unscoped.filter(pk=job.pk).update(state=Backfill.State.FAILED, error=error)
+        tasks.give_up_backfill(task_pk=job.task_pk, requested_at=job.received_at, at=at)
+
+
+def forget_task(*, task_pk: str) -> None:
+    """Delete the uploads of a task that is gone, and their jobs."""
+    _delete_jobs(list(Backfill.unscoped.filter(task_pk=task_pk)))
+
+
+def _delete_jobs(jobs: list[Backfill]) -> None:
+    for job in jobs:
+        job.body.delete(save=False)
+    Backfill.unscoped.filter(pk__in=[job.pk for job in jobs]).delete()
 
 
 def replay(*, job: Backfill, at: datetime) -> None:
@@ -207,7 +230,5 @@ def purge_backfills(*, at: datetime, limit: int = 1000) -> int:
         state=Backfill.State.QUEUED
     )
     jobs = list(old.order_by("received_at", "pk")[:limit])
-    for job in jobs:
-        job.body.delete(save=False)
-    Backfill.unscoped.filter(pk__in=[job.pk for job in jobs]).delete()
+    _delete_jobs(jobs)
     return len(jobs)

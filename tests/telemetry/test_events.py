@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -337,13 +338,65 @@ class TestBackfill:
         assert (job.state, job.error) == ("failed", "interrupted")
         assert not Message.unscoped.exists()
 
+    @pytest.mark.parametrize(
+        "body", [b'[{"ts": 1, "cost": 1e999}]', b"{", b"\xff", b"5", b"[" * 10_000]
+    )
+    def test_a_document_that_cannot_be_stored_ends_at_once(self, client, bob, body):
+        """The editor is asked for another, and the page says so instead of "being prepared"."""
+        actor = factories.actor(bob)
+        file = SimpleUploadedFile("task.json", body)
+        actions.accept_backfill(
+            actor=actor, task_id=TASK, properties={}, body=file, at=timezone.now()
+        )
+        job, task = Backfill.unscoped.get(), Task.unscoped.get()
+        assert (job.state, job.attempts) == ("failed", 1)
+        assert (task.is_awaited, task.backfilled_at) == (False, None)
+        client.force_login(bob)
+        page = client.get(f"/task/{TASK}").content
+        assert b"could not be stored" in page
+        assert b"being prepared" not in page
+        ask = {"taskId": TASK, "visibility": "public"}
+        assert send(client, bob, ask, path="/api/extension/share").status_code == 404
+
+        upload(client, bob, self.MESSAGES)
+        assert b"could not be stored" not in client.get(f"/task/{TASK}").content
+        assert send(client, bob, ask, path="/api/extension/share").json()["success"] is True
+
+    def test_a_failure_says_nothing_of_a_later_upload(self, client, bob):
+        upload(client, bob, self.MESSAGES)
+        first = Backfill.unscoped.get()
+        later = timezone.now()
+        Task.unscoped.update(backfill_requested_at=later)
+        Backfill.unscoped.update(state="queued", attempts=actions.MAX_ATTEMPTS)
+        actions.run_backfill(job_id=first.pk, at=later)
+        assert Task.unscoped.get().backfill_requested_at == later
+        assert Task.unscoped.get().backfill_failed_at is None
+
+    @pytest.mark.parametrize("way", ["the page", "its owner"])
+    def test_uploads_go_with_their_task(self, client, bob, way):
+        upload(client, bob, self.MESSAGES)
+        path = Path(Backfill.unscoped.get().body.path)
+        if way == "the page":
+            client.force_login(bob)
+            client.post(f"/task/{TASK}/delete")
+        else:
+            bob.delete()
+        assert not Backfill.unscoped.exists()
+        assert not path.exists()
+
+    def test_a_job_whose_task_is_gone_ends(self, client, bob):
+        upload(client, bob, self.MESSAGES)
+        job = Backfill.unscoped.get()
+        Backfill.unscoped.update(state="queued", task_pk="task_gone")
+        actions.run_backfill(job_id=job.pk, at=timezone.now())
+        assert not Backfill.unscoped.exists()
+        assert not Path(job.body.path).exists()
+
     def test_uploads_are_purged(self, client, bob, settings):
         upload(client, bob, self.MESSAGES)
         later = timezone.now() + settings.ROOCLOUD_BACKFILL_KEEP + timedelta(seconds=1)
         path = Backfill.unscoped.get().body.path
         assert actions.purge_backfills(at=later) == 1
-        from pathlib import Path
-
         assert not Path(path).exists()
 
     def test_storing_takes_as_many_queries_for_150_messages_as_for_30(
