@@ -67,6 +67,7 @@ class TestEvents:
             (b"", None), (b"{", None), (b"\xff", None), (b"5", None), ({}, "type"), ({"type": ""}, "type"),
             ({"type": 5}, "type"), ({"type": "A", "properties": []}, "properties"),
             ([{"type": "A"}, {}], "events[1].type"), (b'{"type": "A", "properties": {"x": NaN}}', None),
+            (b'{"type": "A", "properties": {"cost": 1e999}}', None), (b'[-1e999]', None),
         ],
     )  # fmt: skip
     def test_bad_bodies_get_a_400_that_names_the_field(self, client, bob, body, field):
@@ -279,6 +280,7 @@ class TestBackfill:
         ("fields", "field"),
         [
             ({"messages": b"{"}, "file"), ({"messages": b"\xff"}, "file"), ({"messages": {"a": 1}}, "file"),
+            ({"messages": b'[{"ts": 1, "cost": 1e999}]'}, "file"), ({"messages": [], "properties": '{"x": 1e999}'}, "properties"),
             ({"messages": [], "task_id": None}, "taskId"), ({"messages": [], "task_id": "a b"}, "taskId"),
             ({"messages": [], "properties": "{"}, "properties"), ({"messages": [], "properties": "5"}, "properties"),
         ],
