@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from django.utils.safestring import SafeString
@@ -13,6 +14,7 @@ from roocloud.lib import wire
 from roocloud.lib.refusals import InvalidInput
 from roocloud.lib.text import clean_label
 from tasks_sharing import markup
+from tasks_sharing.markup import Part
 from tasks_sharing.models import Message
 
 _MAX_IMAGES = 20
@@ -45,7 +47,7 @@ class Item:
 class _Block:
     role: str
     summary: str = ""
-    parts: list[SafeString] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     todos: list[tuple[str, str]] = field(default_factory=list)
     suggestions: list[str] = field(default_factory=list)
     added: int = 0
@@ -88,36 +90,44 @@ _SILENT = {
 def items(messages: Iterable[Message], *, opens: bool) -> list[Item]:
     """The blocks of some consecutive messages. opens: whether they begin the conversation, so that
     the first text is the prompt."""
-    shown = []
+    shown: list[tuple[Message, dict[str, Any], _Block]] = []
     awaits_prompt = opens
     for message in messages:
         document = _document(message)
         is_prompt = awaits_prompt and message.kind == "text"
         awaits_prompt = awaits_prompt and not is_prompt
-        block = _Block("user") if is_prompt else None
-        if block is not None:
-            block.parts.append(markup.markdown(_string(document, "text")))
-        else:
-            block = _block(message, document)
-        if block is None:
-            continue
-        shown.append(
-            Item(
-                anchor=f"m{message.pk}",
-                at=_instant(message.ts),
-                role=block.role,
-                summary=clean_label(block.summary, 300),
-                parts=tuple(block.parts),
-                todos=tuple(block.todos),
-                suggestions=tuple(block.suggestions),
-                images=tuple(_images(document)),
-                added=block.added,
-                removed=block.removed,
-                is_cut=len(_string(document, "text")) > markup.MAX_CHARS,
-                is_folded=block.is_folded,
-            )
-        )
-    return shown
+        if is_prompt:
+            prompt = Part(markup.markdown, _string(document, "text"))
+            shown.append((message, document, _Block("user", parts=[prompt])))
+        elif block := _block(message, document):
+            shown.append((message, document, block))
+    rendered = iter(markup.render([part for _, _, block in shown for part in block.parts]))
+    return [
+        _item(message, document, block, list(islice(rendered, len(block.parts))))
+        for message, document, block in shown
+    ]
+
+
+def _item(
+    message: Message,
+    document: dict[str, Any],
+    block: _Block,
+    parts: list[tuple[SafeString, bool]],
+) -> Item:
+    return Item(
+        anchor=f"m{message.pk}",
+        at=_instant(message.ts),
+        role=block.role,
+        summary=clean_label(block.summary, 300),
+        parts=tuple(html for html, _ in parts),
+        todos=tuple(block.todos),
+        suggestions=tuple(block.suggestions),
+        images=tuple(_images(document)),
+        added=block.added,
+        removed=block.removed,
+        is_cut=any(is_cut for _, is_cut in parts),
+        is_folded=block.is_folded,
+    )
 
 
 def _document(message: Message) -> dict[str, Any]:
@@ -170,19 +180,19 @@ def _block(message: Message, document: dict[str, Any]) -> _Block | None:
 
 
 def _unknown(kind: str, text: str) -> _Block:
-    return _Block("note", kind.replace("_", " "), [markup.plain(text)], is_folded=True)
+    return _Block("note", kind.replace("_", " "), [Part(markup.plain, text)], is_folded=True)
 
 
 def _said(role: str) -> Callable[[str, dict[str, Any]], _Block]:
     def shape(text: str, document: dict[str, Any]) -> _Block:
-        return _Block(role, parts=[markup.markdown(text)])
+        return _Block(role, parts=[Part(markup.markdown, text)])
 
     return shape
 
 
 def _folded(role: str, summary: str) -> Callable[[str, dict[str, Any]], _Block]:
     def shape(text: str, document: dict[str, Any]) -> _Block:
-        return _Block(role, summary, [markup.markdown(text)], is_folded=True)
+        return _Block(role, summary, [Part(markup.markdown, text)], is_folded=True)
 
     return shape
 
@@ -220,9 +230,9 @@ def _tool(text: str, document: dict[str, Any]) -> _Block:
     block.parts.extend(_tool_parts(name, tool))
     for entry in batch:
         if isinstance(entry, dict):
-            block.parts.append(markup.plain(_string(entry, "path")))
+            block.parts.append(Part(markup.plain, clean_label(_string(entry, "path"), 300)))
             if content := _string(entry, "content"):
-                block.parts.append(markup.diff(content))
+                block.parts.append(Part(markup.diff, content))
     return block
 
 
@@ -231,18 +241,20 @@ def _list(document: dict[str, Any], key: str) -> list[Any]:
     return value[:100] if isinstance(value, list) else []
 
 
-def _tool_parts(name: str, tool: dict[str, Any]) -> list[SafeString]:
+def _tool_parts(name: str, tool: dict[str, Any]) -> list[Part]:
     content = _string(tool, "content")
     if name in ("editedExistingFile", "appliedDiff", "newFileCreated"):
-        return [markup.diff(content or _string(tool, "diff"))]
+        return [Part(markup.diff, content or _string(tool, "diff"))]
     if name == "readFile":
-        return [markup.plain(_string(tool, "reason"))] if tool.get("reason") else []
+        return [Part(markup.plain, _string(tool, "reason"))] if tool.get("reason") else []
     if name in ("codebaseSearch", "searchFiles", "listFilesTopLevel", "listFilesRecursive"):
-        return [markup.plain(content)] if content else []
+        return [Part(markup.plain, content)] if content else []
     if name in _VERBS:
-        shown = [markup.markdown(content)] if content else []
-        return shown + ([markup.markdown(reason)] if (reason := _string(tool, "reason")) else [])
-    return [markup.plain(json.dumps(tool, indent=2, ensure_ascii=False))]
+        shown = [Part(markup.markdown, content)] if content else []
+        return shown + (
+            [Part(markup.markdown, reason)] if (reason := _string(tool, "reason")) else []
+        )
+    return [Part(markup.plain, json.dumps(tool, indent=2, ensure_ascii=False))]
 
 
 def _todo_list(tool: dict[str, Any]) -> _Block:
@@ -258,24 +270,24 @@ def _todo_list(tool: dict[str, Any]) -> _Block:
 def _question(text: str, document: dict[str, Any]) -> _Block:
     asked = _json(text)
     if asked is None:
-        return _Block("question", parts=[markup.markdown(text)])
+        return _Block("question", parts=[Part(markup.markdown, text)])
     suggestions = [
         clean_label(answer, 1000)
         for suggestion in _list(asked, "suggest")
         if isinstance(suggestion, dict) and (answer := _string(suggestion, "answer"))
     ]
-    parts = [markup.markdown(_string(asked, "question"))]
+    parts = [Part(markup.markdown, _string(asked, "question"))]
     return _Block("question", parts=parts, suggestions=suggestions)
 
 
 def _command(text: str, document: dict[str, Any]) -> _Block:
     first, _, rest = text.partition("\n")
-    return _Block("command", first, [markup.plain(text)] if rest else [], is_folded=True)
+    return _Block("command", first, [Part(markup.plain, text)] if rest else [], is_folded=True)
 
 
 def _output(text: str, document: dict[str, Any]) -> _Block:
     count = text.count("\n") + 1
-    return _Block("output", f"Output, {count} lines", [markup.terminal(text)], is_folded=True)
+    return _Block("output", f"Output, {count} lines", [Part(markup.terminal, text)], is_folded=True)
 
 
 def _mcp(text: str, document: dict[str, Any]) -> _Block:
@@ -284,7 +296,9 @@ def _mcp(text: str, document: dict[str, Any]) -> _Block:
         return _unknown("use_mcp_server", text)
     what = _string(asked, "toolName") or _string(asked, "uri")
     parts = [
-        markup.plain(value) for key in ("arguments", "response") if (value := _string(asked, key))
+        Part(markup.plain, value)
+        for key in ("arguments", "response")
+        if (value := _string(asked, key))
     ]
     return _Block("tool", f"MCP {_string(asked, 'serverName')}: {what}", parts, is_folded=True)
 
@@ -299,7 +313,9 @@ def _search_result(text: str, document: dict[str, Any]) -> _Block:
         f"{_string(r, 'filePath')}:{_number(r, 'startLine')}-{_number(r, 'endLine')}"
         for r in results
     )
-    return _Block("tool", f"{len(results)} places found", [markup.plain(lines)], is_folded=True)
+    return _Block(
+        "tool", f"{len(results)} places found", [Part(markup.plain, lines)], is_folded=True
+    )
 
 
 def _condensed(text: str, document: dict[str, Any]) -> _Block:
@@ -309,7 +325,7 @@ def _condensed(text: str, document: dict[str, Any]) -> _Block:
     summary = (
         f"Context condensed, {before:,} to {after:,} tokens" if before else "Context condensed"
     )
-    parts = [markup.markdown(value)] if (value := _string(told, "summary") or text) else []
+    parts = [Part(markup.markdown, value)] if (value := _string(told, "summary") or text) else []
     return _Block("note", summary, parts, is_folded=True)
 
 
