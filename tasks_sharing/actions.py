@@ -85,12 +85,22 @@ def is_foreign(actor: Actor, task_id: str) -> bool:
 def record_event(*, actor: Actor, event: Event, at: datetime) -> None:
     """Let an event change its task, in the caller's transaction. Events come in any order, and
     some come twice; one without a task changes nothing."""
+    if task := see_task(actor=actor, event=event, at=at):
+        apply_event(actor=actor, task=task, event=event)
+
+
+def see_task(*, actor: Actor, event: Event, at: datetime) -> Task | None:
+    """The task that an event is of, made on first sight. Its row is locked until the caller's
+    transaction ends, so events of one task are decided one after another. None for an event without
+    a task, or of a task that is out of the actor's reach."""
     task_id = task_id_of(event.properties)
     if not task_id:
-        return
-    task = _seen(actor=actor, task_id=task_id, properties=event.properties, at=at)
-    if task is None:
-        return
+        return None
+    return _seen(actor=actor, task_id=task_id, properties=event.properties, at=at)
+
+
+def apply_event(*, actor: Actor, task: Task, event: Event) -> None:
+    """Let an event change the task that see_task gave."""
     if event.type == "Task Message":
         _record_message(actor, task, event.properties.get("message"))
     elif event.type == "LLM Completion":

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 MAX_EVENTS = 1000
 #: A client re-sends what timed out within this time; two equal events further apart are two.
 REPEAT_WINDOW = timedelta(days=1)
+#: Events that add up, or that say which message they are.
+_COUNTED_ONCE = frozenset({"Task Message", "LLM Completion"})
 MAX_ATTEMPTS = 5
 RETRY_AFTER = timedelta(minutes=2)
 
@@ -61,28 +63,33 @@ def events_of(value: Any) -> list[TaskEvent]:
 def record_events(*, actor: Actor, events: list[TaskEvent], is_retry: bool, at: datetime) -> int:
     """Store events and let their tasks follow, all in one transaction (D4); how many counted.
 
-    is_retry: the request carries ``X-Retry-Queue``. Then what is stored already counts once, and a
-    task of somebody else is left alone (trap 26).
+    is_retry: the request carries ``X-Retry-Queue``. Then a message or a completion that is stored
+    already counts once, and a task of somebody else is left alone (trap 26). Other events have
+    nothing to tell a repeat from a second one by; equal ones of one list are several.
     """
-    counted = 0
+    stored: dict[str, list[int]] = {}
     with transaction.atomic():
         for event in events:
-            counted += _record(actor, event, is_retry=is_retry, at=at)
-    return counted
+            _record(actor, event, is_retry=is_retry, stored=stored, at=at)
+    return sum(map(len, stored.values()))
 
 
-def _record(actor: Actor, event: TaskEvent, *, is_retry: bool, at: datetime) -> bool:
+def _record(
+    actor: Actor, event: TaskEvent, *, is_retry: bool, stored: dict[str, list[int]], at: datetime
+) -> None:
     task_id = tasks.task_id_of(event.properties)
+    if is_retry and task_id and tasks.is_foreign(actor, task_id):
+        return
+    # From here on the task is locked: of repeats sent at once, the second sees the first one's row.
+    task = tasks.see_task(actor=actor, event=event, at=at)
     fingerprint = digest(f"{event.type}\n{wire.dumps(event.properties)}")
-    if is_retry:
-        if task_id and tasks.is_foreign(actor, task_id):
-            return False
-        if Event.unscoped.filter(
-            user_id=actor.user_id, digest=fingerprint, received_at__gt=at - REPEAT_WINDOW
-        ).exists():
-            return False
+    mine = stored.setdefault(fingerprint, [])
+    if is_retry and task and event.type in _COUNTED_ONCE:
+        same = Event.unscoped.filter(user_id=actor.user_id, digest=fingerprint)
+        if same.filter(received_at__gt=at - REPEAT_WINDOW).exclude(pk__in=mine).exists():
+            return
     kept = {key: value for key, value in event.properties.items() if key != "message"}
-    Event.unscoped.create(
+    row = Event.unscoped.create(
         user_id=actor.user_id,
         organization_id=actor.organization_id or "",
         type=event.type,
@@ -91,8 +98,9 @@ def _record(actor: Actor, event: TaskEvent, *, is_retry: bool, at: datetime) -> 
         digest=fingerprint,
         received_at=at,
     )
-    tasks.record_event(actor=actor, event=event, at=at)
-    return True
+    mine.append(row.pk)
+    if task:
+        tasks.apply_event(actor=actor, task=task, event=event)
 
 
 # --- Backfill ---------------------------------------------------------------------------------

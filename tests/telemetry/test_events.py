@@ -140,6 +140,20 @@ class TestEvents:
         assert Task.unscoped.get().owner == alice
         assert Message.unscoped.count() == 1
 
+    def test_equal_events_of_one_list_are_several(self, client, bob):
+        used = {"type": "Tool Used", "properties": {"taskId": TASK}}
+        spent = {"type": "LLM Completion", "properties": {"taskId": TASK, "cost": 0.5}}
+        for path, retry in (("/api/events", True), ("/api/events/backfill", False)):
+            Event.unscoped.all().delete()
+            Task.unscoped.all().delete()
+            headers = {"X-Retry-Queue": "true"} if retry else {}
+            body = [used, used, used, spent, spent]
+            assert send(client, bob, body, path=path, **headers).json()["accepted"] == 5
+            assert Task.unscoped.get().cost_nanos == 10**9
+            again = send(client, bob, body, path=path, **headers).json()["accepted"]
+            assert again == 3  # what tools were used; what was spent counts once
+            assert Task.unscoped.get().cost_nanos == 10**9
+
     def test_the_first_organization_owns_the_task(self, client, alice, acme):
         send(client, alice, message(), org=acme)
         send(client, alice, message("later", ts=2))
@@ -206,6 +220,18 @@ class TestAtOnce:
             self.record(bob, created)()
             at_once(self.record(bob, answer), self.record(bob, prompt))
         assert set(Task.unscoped.values_list("title", flat=True)) == {"The prompt"}
+
+    def test_repeats_of_a_completion_cost_once(self, bob):
+        properties = {"taskId": TASK, "cost": 0.5, "inputTokens": 3, "outputTokens": 2}
+        completion = {"type": "LLM Completion", "properties": properties}
+        for is_known in (False, True):
+            if is_known:
+                self.record(bob, {**completion, "properties": {**properties, "cost": 0.25}})()
+            again = self.record(bob, completion, is_retry=True)
+            counted = at_once(again, again, again, again)
+            assert sum(counted) == (0 if is_known else 1)
+        task = Task.unscoped.get()
+        assert (task.cost_nanos, task.tokens_in) == (750_000_000, 6)
 
 
 @pytest.mark.django_db(transaction=True)
