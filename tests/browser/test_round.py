@@ -193,6 +193,16 @@ def test_an_invitation_leads_on(visitor, alice, bob, acme):
     mine.look("invitation-mail-sent")
 
 
+def test_the_api_is_described(visitor):
+    one = visitor()
+    page = one.go("/api/docs")
+    page.click(
+        ".opblock-summary[aria-label*='extension/share'], [data-path='/api/extension/share']"
+    )
+    page.wait_for_selector(".opblock-body")
+    one.look("api-docs-open")
+
+
 def test_the_keyboard_reaches_the_content_first(visitor):
     page = visitor().go("/")
     page.keyboard.press("Tab")
