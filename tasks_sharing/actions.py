@@ -151,9 +151,11 @@ def _facts(properties: dict[str, Any]) -> dict[str, str]:
 def _record_creation(task: Task, properties: dict[str, Any]) -> None:
     """Parentage is reliable in this event alone: later ones describe the task on top of the stack
     (protocol/tasks-and-telemetry.md §1.2)."""
+    news: dict[str, Any] = {"is_from_start": True}
     parent = properties.get("parentTaskId")
     if isinstance(parent, str) and parent != task.task_id:
-        Task.unscoped.filter(pk=task.pk).update(parent_task_id=clean_label(parent, MAX_TASK_ID))
+        news["parent_task_id"] = clean_label(parent, MAX_TASK_ID)
+    Task.unscoped.filter(pk=task.pk).update(**news)
 
 
 def _count(value: object) -> int:
@@ -370,7 +372,7 @@ def _require_sharing(organization_id: str | None, visibility: str) -> Any:
 
 
 def _wants_backfill(task: Task, *, at: datetime) -> bool:
-    if task.backfill_requested_at is not None:
+    if task.backfill_requested_at is not None or task.backfilled_at is not None:
         return False
     if task.share_missed_at is not None and at - task.share_missed_at < BACKFILL_PAUSE:
         return False
@@ -378,7 +380,10 @@ def _wants_backfill(task: Task, *, at: datetime) -> bool:
 
 
 def _has_opening(task: Task) -> bool:
-    """Whether the earliest message is the prompt: then nothing before it is missing."""
+    """Whether nothing is missing before the earliest message: the editor told when the task began,
+    and a text came first. A text alone may be the agent's, from the middle of the conversation."""
+    if not task.is_from_start:
+        return False
     first = task.messages.order_by("ts", "pk").first()
     return first is not None and first.kind == "text"
 

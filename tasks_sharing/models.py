@@ -68,6 +68,7 @@ class Task(models.Model):
     cost_nanos = models.BigIntegerField(default=0)
     created_at = models.DateTimeField()
     last_activity_at = models.DateTimeField()
+    is_from_start = models.BooleanField(default=False)  # its "Task Created" was seen
     backfill_requested_at = models.DateTimeField(null=True)  # a snapshot is on its way
     backfilled_at = models.DateTimeField(null=True)  # the whole conversation was stored
     backfill_failed_at = models.DateTimeField(null=True)  # the last snapshot could not be stored

@@ -71,7 +71,8 @@ def fill(alice, acme, *, number=0):
     admission.admit([order])
     message = {"ts": 1, "type": "say", "say": "text", "text": "canary-conversation"}
     event = tasks.Event("Task Message", {"taskId": f"t-{number}", "message": message})
-    telemetry.record_events(actor=actor, events=[event], is_retry=False, at=at)
+    created = tasks.Event("Task Created", {"taskId": f"t-{number}"})
+    telemetry.record_events(actor=actor, events=[created, event], is_retry=False, at=at)
     tasks.share_task(actor=actor, task_id=f"t-{number}", visibility="public", at=at)
     tokens.make_key(at=at)
     person = factories.user(f"factors{number}@x.example")

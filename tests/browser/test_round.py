@@ -29,6 +29,8 @@ def log_in(visitor, person) -> None:
 
 
 def record(person, org, text="Check this server", result="It **works**."):
+    created = tasks.Event("Task Created", {"taskId": "t-1"})
+    tasks.record_event(actor=factories.actor(person, org), event=created, at=timezone.now())
     for ts, say, said in (
         (1, "text", text),
         (2, "completion_result", result),

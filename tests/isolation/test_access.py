@@ -64,7 +64,8 @@ def world(alice, bob, mallory, acme, evil):
     actor = factories.actor(alice, acme)
     message = {"ts": 1, "type": "say", "say": "text", "text": f"{CANARY} prompt"}
     event = tasks.Event("Task Message", {"taskId": "task-1", "message": message})
-    tasks.record_event(actor=actor, event=event, at=at)
+    for told in (tasks.Event("Task Created", {"taskId": "task-1"}), event):
+        tasks.record_event(actor=actor, event=told, at=at)
     shared = tasks.share_task(actor=actor, task_id="task-1", visibility="organization", at=at)
     session, _ = factories.client_session(alice, label=CANARY)
     from orgs.actions import invite

@@ -18,13 +18,15 @@ from tests import factories
 TASK = "task-1"
 
 
-def record(person, org=None, *, task_id=TASK, text="The prompt", ts=1, **fields):
+def record(
+    person, org=None, *, task_id=TASK, text="The prompt", ts=1, is_from_start=True, **fields
+):
     message = {"ts": ts, "type": "say", "say": "text", "text": text, **fields}
-    actions.record_event(
-        actor=factories.actor(person, org),
-        event=actions.Event("Task Message", {"taskId": task_id, "message": message}),
-        at=timezone.now(),
-    )
+    events = [actions.Event("Task Message", {"taskId": task_id, "message": message})]
+    if is_from_start:
+        events.append(actions.Event("Task Created", {"taskId": task_id}))
+    for event in events:
+        actions.record_event(actor=factories.actor(person, org), event=event, at=timezone.now())
 
 
 def ask(client, person, org=None, **body):
@@ -68,8 +70,13 @@ class TestTheShareButton:
         assert answer.status_code == 404
         assert answer.json()["success"] is False
 
-    def test_asks_for_the_opening_once_a_minute(self, client, alice):
-        record(alice, say="reasoning")
+    @pytest.mark.parametrize(
+        "torn", [{"say": "reasoning"}, {"is_from_start": False, "text": "So, as I said"}]
+    )
+    def test_asks_for_the_opening_once_a_minute(self, client, alice, torn):
+        """A task that is known from its middle on is not shared torn; a client that uploads
+        nothing is not asked for ever."""
+        record(alice, **torn)
         assert ask(client, alice, visibility="public").status_code == 404
         assert ask(client, alice, visibility="public").status_code == 200
 
@@ -235,6 +242,14 @@ class TestTheSharePage:
         fill(250)
         assert b"Page 1 of 2" in client.get(path).content
         assert b"message 249" in client.get(f"{path}?page=2").content
+
+    def test_a_stored_snapshot_is_the_whole_task(self, client, alice):
+        record(alice, is_from_start=False, text="So, as I said")
+        rows = [{"ts": 1, "type": "say", "say": "text", "text": "The prompt"}]
+        actions.replace_messages(
+            task_pk=Task.unscoped.get().pk, messages=rows, requested_at=timezone.now()
+        )
+        assert ask(client, alice, visibility="public").status_code == 200
 
     def test_a_page_waits_for_a_backfill_that_was_accepted(self, client, alice, acme):
         actions.expect_backfill(
