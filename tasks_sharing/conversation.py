@@ -1,7 +1,9 @@
 """From stored messages to what a page shows. Pure and total: a kind or a shape that nobody knows
 becomes text, and nothing that a client sent makes it fail."""
 
+import base64
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,14 +31,14 @@ class Item:
     summary: one line; of a folded block it is all that shows. parts: HTML, in order.
     """
 
-    anchor: str
+    message_id: int
     at: datetime
     role: str
     summary: str = ""
     parts: tuple[SafeString, ...] = ()
     todos: tuple[tuple[str, str], ...] = ()  # (state, text)
     suggestions: tuple[str, ...] = ()
-    images: tuple[str, ...] = ()  # data URLs
+    images: tuple[int, ...] = ()  # which of the message's can be shown, see image()
     added: int = 0
     removed: int = 0
     is_cut: bool = False
@@ -115,14 +117,14 @@ def _item(
     parts: list[tuple[SafeString, bool]],
 ) -> Item:
     return Item(
-        anchor=f"m{message.pk}",
+        message_id=message.pk,
         at=_instant(message.ts),
         role=block.role,
         summary=clean_label(block.summary, 300),
         parts=tuple(html for html, _ in parts),
         todos=tuple(block.todos),
         suggestions=tuple(block.suggestions),
-        images=tuple(_images(document)),
+        images=tuple(range(len(_images(document)))),
         added=block.added,
         removed=block.removed,
         is_cut=any(is_cut for _, is_cut in parts),
@@ -159,6 +161,36 @@ def _images(document: dict[str, Any]) -> list[str]:
     images = document.get("images")
     found = images if isinstance(images, list) else []
     return [image for image in found[:_MAX_IMAGES] if markup.is_data_image(image)]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    content_type: str
+    data: bytes
+
+
+_MAGIC = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+}
+
+
+def image(message: Message, index: int) -> Image | None:
+    """An attached image. None if there is no such one, or its bytes are of no kind that browsers
+    are to show, whatever they claim to be."""
+    images = _images(_document(message))
+    if index >= len(images):
+        return None
+    try:
+        data = base64.b64decode(images[index].partition(",")[2])
+    except ValueError:
+        return None
+    for content_type, magic in _MAGIC.items():
+        if magic.match(data):
+            return Image(content_type, data)
+    return None
 
 
 def _json(text: str) -> dict[str, Any] | None:

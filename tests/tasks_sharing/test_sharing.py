@@ -1,6 +1,8 @@
 """Who may see what: J2, J3, J4, and the answers the client understands (trap 25)."""
 
 import json
+import re
+from base64 import b64encode
 from datetime import timedelta
 from itertools import product
 
@@ -16,6 +18,18 @@ from tasks_sharing.models import Share, Task
 from tests import factories
 
 TASK = "task-1"
+PNG = b"\x89PNG\r\n\x1a\n...."
+IMAGES = [
+    f"data:image/png;base64,{b64encode(data).decode()}"
+    for data in (
+        PNG,
+        b"\xff\xd8\xff....",
+        b"GIF89a....",
+        b"RIFF\n\n\n\nWEBP",
+        b"<svg></svg>",
+        b"<html>",
+    )
+]
 
 
 def record(
@@ -218,6 +232,48 @@ class TestTheSharePage:
             assert headers["Cache-Control"] == "no-store"
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["X-Frame-Options"] == "DENY"
+
+    @pytest.fixture
+    def pictured(self, client, alice, acme):
+        record(alice, acme, text="Look", images=IMAGES)
+        path = path_of(ask(client, alice, acme, visibility="public"))
+        return path, f"{path}/image/{Task.unscoped.get().messages.get().pk}"
+
+    def test_images_are_asked_for_one_by_one(self, client, pictured, alice):
+        """A page of screenshots was eighty megabytes."""
+        path, images = pictured
+        html = client.get(path).content.decode()
+        assert "data:image" not in html
+        assert re.findall(r'src="([^"]*/image/[^"]*)"', html) == [f"{images}/{n}" for n in range(6)]
+        types = [client.get(f"{images}/{n}").headers["Content-Type"] for n in range(4)]
+        assert types == ["image/png", "image/jpeg", "image/gif", "image/webp"]
+        assert client.get(f"{images}/0").content == PNG
+        client.force_login(alice)
+        own = images.replace(path, f"/task/{TASK}")
+        assert client.get(f"{own}/0").content == PNG
+
+    @pytest.mark.parametrize("index", [4, 5, 6, 99, 10**30])
+    def test_what_is_no_image_is_not_served(self, client, pictured, index):
+        """J1: a type that the bytes do not show is somebody's lie."""
+        assert client.get(f"{pictured[1]}/{index}").status_code == 404
+
+    def test_an_image_is_its_own_tasks_alone_and_goes_with_the_link(self, client, pictured, bob):
+        path, images = pictured
+        record(bob, task_id="other", images=IMAGES)
+        other = Task.unscoped.get(owner=bob).messages.get().pk
+        assert client.get(f"{path}/image/{other}/0").status_code == 404
+        assert client.get(f"{path}/image/{10**30}/0").status_code == 404
+        assert client.get(f"{images}/0").status_code == 200
+        Share.unscoped.update(revoked_at=timezone.now())
+        assert client.get(f"{images}/0").status_code == 404
+
+    def test_an_image_carries_the_headers_too(self, client, pictured):
+        """J4"""
+        for path in (f"{pictured[1]}/0", f"{pictured[1]}/9", "/share/unknown/image/1/0"):
+            headers = client.get(path).headers
+            assert "noindex" in headers["X-Robots-Tag"], path
+            assert (headers["Cache-Control"], headers["X-Frame-Options"]) == ("no-store", "DENY")
+            assert headers["X-Content-Type-Options"] == "nosniff"
 
     def test_a_long_conversation_has_pages_and_few_queries(
         self, client, alice, acme, django_assert_max_num_queries, django_assert_num_queries
