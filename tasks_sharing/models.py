@@ -87,6 +87,7 @@ class Task(models.Model):
                 fields=["organization", "-last_activity_at", "id"], name="tasks_task_of_org"
             ),
             models.Index(fields=["task_id"], name="tasks_task_by_client_id"),
+            models.Index(fields=["-created_at", "id"], name="tasks_task_recent"),
         ]
 
     def __str__(self) -> str:
