@@ -21,6 +21,7 @@ from tasks_sharing.models import Message
 
 _MAX_IMAGES = 20
 _MAX_TODOS = 200
+_LINE = 40  # characters that a folded line has room for on a phone
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,10 @@ _SILENT = {
     ("ask", "resume_task"),
     ("ask", "resume_completed_task"),
 }
+
+
+#: Messages that say what they say outside of their text.
+_WORDLESS = {"condense_context", "sliding_window_truncation"}
 
 
 def items(messages: Iterable[Message], *, opens: bool) -> list[Item]:
@@ -205,7 +210,7 @@ def _block(message: Message, document: dict[str, Any]) -> _Block | None:
     if (message.type, message.kind) in _SILENT:
         return None
     text = _string(document, "text")
-    if not text.strip() and not _images(document) and message.kind != "condense_context":
+    if not text.strip() and not _images(document) and message.kind not in _WORDLESS:
         return None
     shape = _SHAPES.get((message.type, message.kind)) or _SHAPES.get(("", message.kind))
     return shape(text, document) if shape else _unknown(message.kind, text)
@@ -314,7 +319,8 @@ def _question(text: str, document: dict[str, Any]) -> _Block:
 
 def _command(text: str, document: dict[str, Any]) -> _Block:
     first, _, rest = text.partition("\n")
-    return _Block("command", first, [Part(markup.plain, text)] if rest else [], is_folded=True)
+    is_cut = bool(rest) or len(first) > _LINE
+    return _Block("command", first, [Part(markup.plain, text)] if is_cut else [], is_folded=True)
 
 
 def _output(text: str, document: dict[str, Any]) -> _Block:
@@ -361,6 +367,53 @@ def _condensed(text: str, document: dict[str, Any]) -> _Block:
     return _Block("note", summary, parts, is_folded=True)
 
 
+def _truncated(text: str, document: dict[str, Any]) -> _Block:
+    told = document.get("contextTruncation")
+    told = told if isinstance(told, dict) else {}
+    removed, before = _number(told, "messagesRemoved"), _number(told, "prevContextTokens")
+    after = _number(told, "newContextTokens")
+    summary = "Older messages were left out of the context"
+    if removed:
+        summary = f"{removed:,} older messages were left out of the context"
+    if before:
+        summary += f", {before:,} to {after:,} tokens"
+    return _Block("note", summary, [Part(markup.plain, text)] if text else [], is_folded=True)
+
+
+def _too_many_tools(text: str, document: dict[str, Any]) -> _Block:
+    told = _json(text)
+    if told is None:
+        return _unknown("too_many_tools_warning", text)
+    tools, servers = _number(told, "toolCount"), _number(told, "serverCount")
+    summary = f"{tools} tools of {servers} MCP servers are switched on"
+    if threshold := _number(told, "threshold"):
+        summary += f"; more than {threshold} make a model choose badly"
+    return _Block("note", summary)
+
+
+_CODES = {
+    "MODEL_NO_TOOLS_USED": "The model answered without using a tool; it was asked again.",
+    "MODEL_NO_ASSISTANT_MESSAGES": "The model gave no answer; it was asked again.",
+}
+
+
+def _error(text: str, document: dict[str, Any]) -> _Block:
+    return _Block("error", parts=[Part(markup.markdown, _CODES.get(text.strip(), text))])
+
+
+_RETRY_TIMER = re.compile(r"<retry_timer>\s*(\d{1,6})\s*</retry_timer>")
+
+
+def _delayed(text: str, document: dict[str, Any]) -> _Block:
+    said = _RETRY_TIMER.sub(r"Trying again in \1 s.", text)
+    return _Block(
+        "error",
+        "The provider failed; trying again",
+        [Part(markup.markdown, said)],
+        is_folded=True,
+    )
+
+
 _SHAPES: dict[tuple[str, str], Callable[[str, dict[str, Any]], _Block]] = {
     ("say", "text"): _said("agent"),
     ("say", "user_feedback"): _said("user"),
@@ -368,16 +421,18 @@ _SHAPES: dict[tuple[str, str], Callable[[str, dict[str, Any]], _Block]] = {
     ("say", "subtask_result"): _folded("result", "Result of the subtask"),
     ("say", "reasoning"): _folded("thought", "Thought"),
     ("say", "command_output"): _output,
-    ("say", "error"): _said("error"),
+    ("say", "error"): _error,
     ("say", "diff_error"): _folded("error", "An edit did not apply"),
     ("say", "rooignore_error"): _folded("error", "An ignored file was asked for"),
     ("say", "condense_context_error"): _folded("error", "The context could not be condensed"),
     ("say", "shell_integration_warning"): _noted("Shell integration is not available"),
     ("say", "api_req_retried"): _noted("The request was sent again"),
-    ("say", "api_req_retry_delayed"): _folded("error", "The provider failed; trying again"),
+    ("say", "api_req_retry_delayed"): _delayed,
     ("say", "api_req_deleted"): _noted("A request was deleted"),
     ("say", "checkpoint_saved"): _noted("Checkpoint saved"),
     ("say", "condense_context"): _condensed,
+    ("say", "sliding_window_truncation"): _truncated,
+    ("say", "too_many_tools_warning"): _too_many_tools,
     ("say", "codebase_search_result"): _search_result,
     ("say", "mcp_server_response"): _folded("output", "Answer of the MCP server"),
     ("say", "image"): _noted("An image was made in the workspace"),

@@ -231,6 +231,34 @@ def test_every_kind_with_text_is_shown_or_is_meant_to_be_silent(kind):
     assert bool(shown) is (kind not in _SILENT)
 
 
+@pytest.mark.parametrize(
+    ("kind", "document", "words"),
+    [
+        (("say", "sliding_window_truncation"), {"contextTruncation": {
+            "truncationId": "x", "messagesRemoved": 12, "prevContextTokens": 9000, "newContextTokens": 4000}},
+         "12 older messages were left out of the context, 9,000 to 4,000 tokens"),
+        (("say", "sliding_window_truncation"), {}, "Older messages were left out"),
+        (("say", "too_many_tools_warning"), {"text": '{"toolCount": 80, "serverCount": 5, "threshold": 60}'},
+         "80 tools of 5 MCP servers are switched on; more than 60"),
+        (("say", "error"), {"text": "MODEL_NO_TOOLS_USED"}, "answered without using a tool"),
+        (("say", "error"), {"text": "MODEL_NO_ASSISTANT_MESSAGES"}, "gave no answer"),
+        (("say", "api_req_retry_delayed"), {"text": "429\nslow\n<retry_timer>5</retry_timer>"}, "Trying again in 5 s"),
+    ],
+)  # fmt: skip
+def test_what_clients_say_in_codes_is_said_in_words(kind, document, words):
+    (item,) = items([row(kind, document)], opens=False)
+    shown = item.summary + "".join(item.parts)
+    assert words in shown
+    assert not re.search("retry_timer|MODEL_NO|toolCount", shown)
+
+
+@pytest.mark.parametrize("length", [10, 200, 5000])
+def test_a_long_command_can_be_read_whole(length):
+    command = "x" * length
+    (item,) = items([row(("ask", "command"), {"text": command})], opens=False)
+    assert command in item.summary + "".join(item.parts)
+
+
 @given(st.text(max_size=200), st.integers(-(10**18), 10**18))
 @settings(max_examples=100, deadline=None)
 def test_a_body_that_is_no_json_or_of_no_time_is_no_failure(body, ts):
