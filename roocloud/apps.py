@@ -11,3 +11,9 @@ class RooCloudConfig(AppConfig):
 
 class RooCloudAdminConfig(AdminConfig):
     default_site = "roocloud.admin_site.RooCloudAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        from roocloud import library_admin
+
+        library_admin.replace()

@@ -2,8 +2,9 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
+from roocloud import links
 from roocloud.health import health
 from roocloud.home import connect, home
 
@@ -12,8 +13,16 @@ urlpatterns = [
     path("connect", connect, name="connect"),
     path("health", health),
     path("api/docs/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="api-docs"),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="api-docs"),
     path("admin/", admin.site.urls),
+    path("billing", links.to_home),
+    path("usage", links.to_home),
+    path("sign-in", links.to_home),
+    path("sign-up", links.to_sign_up),
+    path("checkout/team", links.to_organizations),
+    path("cloud-agents/setup", links.to_home),
+    path("api/cloud-agents", links.CloudAgents.as_view()),
+    path("accounts/sessions/", links.to_devices),
     path("accounts/", include("allauth.urls")),
     path("", include("accounts.urls")),
     path("", include("orgs.urls")),

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.urls import reverse
 from msgspec import UNSET
 
@@ -32,6 +32,8 @@ _MAX_TOKENS = 10**12
 #: A share asks an editor for a backfill at most this often, so that its second try succeeds.
 BACKFILL_PAUSE = timedelta(minutes=1)
 _BATCH = 500
+#: After one of these nothing runs, until another message comes.
+_ENDS = frozenset({"completion_result", "resume_completed_task"})
 
 
 class SharingRefused(Refusal):
@@ -83,10 +85,22 @@ def is_foreign(actor: Actor, task_id: str) -> bool:
 def record_event(*, actor: Actor, event: Event, at: datetime) -> None:
     """Let an event change its task, in the caller's transaction. Events come in any order, and
     some come twice; one without a task changes nothing."""
+    if task := see_task(actor=actor, event=event, at=at):
+        apply_event(actor=actor, task=task, event=event)
+
+
+def see_task(*, actor: Actor, event: Event, at: datetime) -> Task | None:
+    """The task that an event is of, made on first sight. Its row is locked until the caller's
+    transaction ends, so events of one task are decided one after another. None for an event without
+    a task, or of a task that is out of the actor's reach."""
     task_id = task_id_of(event.properties)
     if not task_id:
-        return
-    task = _seen(actor=actor, task_id=task_id, properties=event.properties, at=at)
+        return None
+    return _seen(actor=actor, task_id=task_id, properties=event.properties, at=at)
+
+
+def apply_event(*, actor: Actor, task: Task, event: Event) -> None:
+    """Let an event change the task that see_task gave."""
     if event.type == "Task Message":
         _record_message(actor, task, event.properties.get("message"))
     elif event.type == "LLM Completion":
@@ -99,8 +113,12 @@ def record_event(*, actor: Actor, event: Event, at: datetime) -> None:
         Task.unscoped.filter(pk=task.pk).update(status=Task.Status.COMPLETED)
 
 
-def _seen(*, actor: Actor, task_id: str, properties: dict[str, Any], at: datetime) -> Task:
-    """The actor's task of that id, made on first sight by any event."""
+def _seen(*, actor: Actor, task_id: str, properties: dict[str, Any], at: datetime) -> Task | None:
+    """The actor's task of that id, made on first sight by any event.
+
+    None for a task of an organization that the actor does not belong to any more: nothing reaches
+    it, and no error says so, for the client would drop or repeat the event (A4, D4).
+    """
     task, is_new = Task.unscoped.get_or_create(
         owner_id=actor.user_id,
         task_id=task_id,
@@ -112,6 +130,8 @@ def _seen(*, actor: Actor, task_id: str, properties: dict[str, Any], at: datetim
         },
     )
     if not is_new:
+        if not Task.objects.visible_to(actor).filter(pk=task.pk).exists():
+            return None
         news = {name: value for name, value in _facts(properties).items() if value}
         Task.unscoped.filter(pk=task.pk).update(last_activity_at=at, **news)
     return task
@@ -131,9 +151,11 @@ def _facts(properties: dict[str, Any]) -> dict[str, str]:
 def _record_creation(task: Task, properties: dict[str, Any]) -> None:
     """Parentage is reliable in this event alone: later ones describe the task on top of the stack
     (protocol/tasks-and-telemetry.md §1.2)."""
+    news: dict[str, Any] = {"is_from_start": True}
     parent = properties.get("parentTaskId")
     if isinstance(parent, str) and parent != task.task_id:
-        Task.unscoped.filter(pk=task.pk).update(parent_task_id=clean_label(parent, MAX_TASK_ID))
+        news["parent_task_id"] = clean_label(parent, MAX_TASK_ID)
+    Task.unscoped.filter(pk=task.pk).update(**news)
 
 
 def _count(value: object) -> int:
@@ -163,6 +185,18 @@ class _Read:
     type: str
     kind: str
     document: dict[str, Any]
+
+    @property
+    def key(self) -> tuple[int, str, str]:
+        return self.ts, self.type, self.kind
+
+    @property
+    def is_partial(self) -> bool:
+        return self.document.get("partial") is True
+
+    @property
+    def ends_the_task(self) -> bool:
+        return self.kind in _ENDS and not self.is_partial
 
     def row(self, task: Task) -> Message:
         return Message(
@@ -196,54 +230,81 @@ def _record_message(actor: Actor, task: Task, message: Any) -> None:
         kind=read.kind,
         defaults={"body": row.body},
     )
-    _retitle(task, [read])
-    if read.kind == "completion_result" and not read.document.get("partial"):
+    _retitle(task, read)
+    if read.ends_the_task:
         Task.unscoped.filter(pk=task.pk).update(status=Task.Status.COMPLETED)
 
 
-def _retitle(task: Task, messages: Iterable[_Read]) -> None:
-    """The title is the earliest prompt: the first text that was said."""
+def _prompt(messages: Iterable[_Read]) -> tuple[str, int] | None:
+    """The title of a conversation and the ``ts`` it is from: the first text that was said."""
     texts = [m for m in messages if m.kind == "text" and isinstance(m.document.get("text"), str)]
     if not texts:
-        return
+        return None
     first = min(texts, key=lambda m: m.ts)
-    if task.title_ts is None or first.ts <= task.title_ts:
-        task.title = clean_label(first.document["text"], 200)
-        task.title_ts = first.ts
-        task.save(update_fields=["title", "title_ts"])
+    return clean_label(first.document["text"], 200), first.ts
+
+
+def _retitle(task: Task, message: _Read) -> None:
+    """Events race: the database decides whether this text is earlier than the title's."""
+    if prompt := _prompt([message]):
+        title, ts = prompt
+        Task.unscoped.filter(Q(title_ts=None) | Q(title_ts__gte=ts), pk=task.pk).update(
+            title=title, title_ts=ts
+        )
 
 
 def expect_backfill(
     *, actor: Actor, task_id: str, properties: dict[str, Any], at: datetime
-) -> Task:
-    """Note that a snapshot of the task was accepted and will be stored by a job."""
+) -> Task | None:
+    """Note that a snapshot of the task was accepted and will be stored by a job. None for a task
+    that is out of the actor's reach."""
     task = _seen(actor=actor, task_id=task_id, properties=properties, at=at)
-    Task.unscoped.filter(pk=task.pk).update(backfill_requested_at=at)
+    if task is None:
+        return None
+    Task.unscoped.filter(pk=task.pk).update(backfill_requested_at=at, backfill_failed_at=None)
     return task
 
 
-def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetime) -> int:
-    """Let a snapshot be the whole conversation; how many messages it has.
+def give_up_backfill(*, task_pk: str, requested_at: datetime, at: datetime) -> None:
+    """Note that the snapshot will never be stored, unless a later one is on its way: the page says
+    so, and the next share asks the editor for another."""
+    Task.unscoped.filter(pk=task_pk, backfill_requested_at=requested_at).update(
+        backfill_requested_at=None, backfill_failed_at=at
+    )
 
-    All or nothing, and the same snapshot again changes nothing (D5). An element without a place in
-    the conversation is passed over; of elements with one key the last counts. A snapshot older than
-    the stored one is ignored.
+
+def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetime) -> int | None:
+    """Let a snapshot be the conversation up to its last message; how many messages it has.
+
+    All or nothing (D5). What was recorded after the snapshot was taken stays. An element without a
+    place in the conversation is passed over; of elements with one key the last counts. None, and
+    nothing changed, if this snapshot or a later one is stored already.
     """
     reads = [read for read in map(_read_message, messages) if read is not None]
-    unique = {(read.ts, read.type, read.kind): read for read in reads}
+    unique = {read.key: read for read in reads}
+    last_ts = max((read.ts for read in reads), default=-1)
     with transaction.atomic():
-        # The task's row is the lock: two snapshots do not mix.
+        # The task's row is the lock: two snapshots do not mix, and no event comes between.
         task = Task.unscoped.select_for_update().get(pk=task_pk)
-        if task.backfilled_at is not None and task.backfilled_at > requested_at:
-            return 0
-        Message.unscoped.filter(task=task).delete()
+        if task.backfilled_at is not None and task.backfilled_at >= requested_at:
+            return None
+        for row in task.messages.filter(ts=last_ts):
+            # The snapshot caught a message while it streamed; its end has come since.
+            live = _read_message(wire.loads(row.body.encode()))
+            if live and not live.is_partial and live.key in unique and unique[live.key].is_partial:
+                unique[live.key] = live
+        finished = [read for read in unique.values() if not read.is_partial]
+        Message.unscoped.filter(task=task, ts__lte=last_ts).delete()
         Message.unscoped.bulk_create(
             (read.row(task) for read in unique.values()), batch_size=_BATCH
         )
-        task.title_ts = None
-        _retitle(task, unique.values())
-        task.backfilled_at = requested_at
-        task.save(update_fields=["backfilled_at"])
+        news: dict[str, Any] = {"backfilled_at": requested_at, "backfill_failed_at": None}
+        if finished and not task.messages.filter(ts__gt=last_ts).exists():
+            ends = max(finished, key=lambda read: read.ts).ends_the_task
+            news["status"] = Task.Status.COMPLETED if ends else Task.Status.RUNNING
+        if prompt := _prompt(unique.values()):
+            news["title"], news["title_ts"] = prompt
+        Task.unscoped.filter(pk=task.pk).update(**news)
     return len(unique)
 
 
@@ -311,7 +372,7 @@ def _require_sharing(organization_id: str | None, visibility: str) -> Any:
 
 
 def _wants_backfill(task: Task, *, at: datetime) -> bool:
-    if task.backfill_requested_at is not None:
+    if task.backfill_requested_at is not None or task.backfilled_at is not None:
         return False
     if task.share_missed_at is not None and at - task.share_missed_at < BACKFILL_PAUSE:
         return False
@@ -319,7 +380,10 @@ def _wants_backfill(task: Task, *, at: datetime) -> bool:
 
 
 def _has_opening(task: Task) -> bool:
-    """Whether the earliest message is the prompt: then nothing before it is missing."""
+    """Whether nothing is missing before the earliest message: the editor told when the task began,
+    and a text came first. A text alone may be the agent's, from the middle of the conversation."""
+    if not task.is_from_start:
+        return False
     first = task.messages.order_by("ts", "pk").first()
     return first is not None and first.kind == "text"
 

@@ -1,10 +1,13 @@
 """From stored messages to what a page shows. Pure and total: a kind or a shape that nobody knows
 becomes text, and nothing that a client sent makes it fail."""
 
+import base64
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from django.utils.safestring import SafeString
@@ -13,10 +16,12 @@ from roocloud.lib import wire
 from roocloud.lib.refusals import InvalidInput
 from roocloud.lib.text import clean_label
 from tasks_sharing import markup
+from tasks_sharing.markup import Part
 from tasks_sharing.models import Message
 
 _MAX_IMAGES = 20
 _MAX_TODOS = 200
+_LINE = 40  # characters that a folded line has room for on a phone
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +32,14 @@ class Item:
     summary: one line; of a folded block it is all that shows. parts: HTML, in order.
     """
 
-    anchor: str
+    message_id: int
     at: datetime
     role: str
     summary: str = ""
     parts: tuple[SafeString, ...] = ()
     todos: tuple[tuple[str, str], ...] = ()  # (state, text)
     suggestions: tuple[str, ...] = ()
-    images: tuple[str, ...] = ()  # data URLs
+    images: tuple[int, ...] = ()  # which of the message's can be shown, see image()
     added: int = 0
     removed: int = 0
     is_cut: bool = False
@@ -45,7 +50,7 @@ class Item:
 class _Block:
     role: str
     summary: str = ""
-    parts: list[SafeString] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     todos: list[tuple[str, str]] = field(default_factory=list)
     suggestions: list[str] = field(default_factory=list)
     added: int = 0
@@ -85,39 +90,51 @@ _SILENT = {
 }
 
 
+#: Messages that say what they say outside of their text.
+_WORDLESS = {"condense_context", "sliding_window_truncation"}
+
+
 def items(messages: Iterable[Message], *, opens: bool) -> list[Item]:
     """The blocks of some consecutive messages. opens: whether they begin the conversation, so that
     the first text is the prompt."""
-    shown = []
+    shown: list[tuple[Message, dict[str, Any], _Block]] = []
     awaits_prompt = opens
     for message in messages:
         document = _document(message)
         is_prompt = awaits_prompt and message.kind == "text"
         awaits_prompt = awaits_prompt and not is_prompt
-        block = _Block("user") if is_prompt else None
-        if block is not None:
-            block.parts.append(markup.markdown(_string(document, "text")))
-        else:
-            block = _block(message, document)
-        if block is None:
-            continue
-        shown.append(
-            Item(
-                anchor=f"m{message.pk}",
-                at=_instant(message.ts),
-                role=block.role,
-                summary=clean_label(block.summary, 300),
-                parts=tuple(block.parts),
-                todos=tuple(block.todos),
-                suggestions=tuple(block.suggestions),
-                images=tuple(_images(document)),
-                added=block.added,
-                removed=block.removed,
-                is_cut=len(_string(document, "text")) > markup.MAX_CHARS,
-                is_folded=block.is_folded,
-            )
-        )
-    return shown
+        if is_prompt:
+            prompt = Part(markup.markdown, _string(document, "text"))
+            shown.append((message, document, _Block("user", parts=[prompt])))
+        elif block := _block(message, document):
+            shown.append((message, document, block))
+    rendered = iter(markup.render([part for _, _, block in shown for part in block.parts]))
+    return [
+        _item(message, document, block, list(islice(rendered, len(block.parts))))
+        for message, document, block in shown
+    ]
+
+
+def _item(
+    message: Message,
+    document: dict[str, Any],
+    block: _Block,
+    parts: list[tuple[SafeString, bool]],
+) -> Item:
+    return Item(
+        message_id=message.pk,
+        at=_instant(message.ts),
+        role=block.role,
+        summary=clean_label(block.summary, 300),
+        parts=tuple(html for html, _ in parts),
+        todos=tuple(block.todos),
+        suggestions=tuple(block.suggestions),
+        images=tuple(range(len(_images(document)))),
+        added=block.added,
+        removed=block.removed,
+        is_cut=any(is_cut for _, is_cut in parts),
+        is_folded=block.is_folded,
+    )
 
 
 def _document(message: Message) -> dict[str, Any]:
@@ -151,6 +168,36 @@ def _images(document: dict[str, Any]) -> list[str]:
     return [image for image in found[:_MAX_IMAGES] if markup.is_data_image(image)]
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    content_type: str
+    data: bytes
+
+
+_MAGIC = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+}
+
+
+def image(message: Message, index: int) -> Image | None:
+    """An attached image. None if there is no such one, or its bytes are of no kind that browsers
+    are to show, whatever they claim to be."""
+    images = _images(_document(message))
+    if index >= len(images):
+        return None
+    try:
+        data = base64.b64decode(images[index].partition(",")[2])
+    except ValueError:
+        return None
+    for content_type, magic in _MAGIC.items():
+        if magic.match(data):
+            return Image(content_type, data)
+    return None
+
+
 def _json(text: str) -> dict[str, Any] | None:
     try:
         document = wire.loads(text.encode("utf-8", "surrogatepass"))
@@ -163,26 +210,26 @@ def _block(message: Message, document: dict[str, Any]) -> _Block | None:
     if (message.type, message.kind) in _SILENT:
         return None
     text = _string(document, "text")
-    if not text.strip() and not _images(document) and message.kind != "condense_context":
+    if not text.strip() and not _images(document) and message.kind not in _WORDLESS:
         return None
     shape = _SHAPES.get((message.type, message.kind)) or _SHAPES.get(("", message.kind))
     return shape(text, document) if shape else _unknown(message.kind, text)
 
 
 def _unknown(kind: str, text: str) -> _Block:
-    return _Block("note", kind.replace("_", " "), [markup.plain(text)], is_folded=True)
+    return _Block("note", kind.replace("_", " "), [Part(markup.plain, text)], is_folded=True)
 
 
 def _said(role: str) -> Callable[[str, dict[str, Any]], _Block]:
     def shape(text: str, document: dict[str, Any]) -> _Block:
-        return _Block(role, parts=[markup.markdown(text)])
+        return _Block(role, parts=[Part(markup.markdown, text)])
 
     return shape
 
 
 def _folded(role: str, summary: str) -> Callable[[str, dict[str, Any]], _Block]:
     def shape(text: str, document: dict[str, Any]) -> _Block:
-        return _Block(role, summary, [markup.markdown(text)], is_folded=True)
+        return _Block(role, summary, [Part(markup.markdown, text)], is_folded=True)
 
     return shape
 
@@ -220,9 +267,9 @@ def _tool(text: str, document: dict[str, Any]) -> _Block:
     block.parts.extend(_tool_parts(name, tool))
     for entry in batch:
         if isinstance(entry, dict):
-            block.parts.append(markup.plain(_string(entry, "path")))
+            block.parts.append(Part(markup.plain, clean_label(_string(entry, "path"), 300)))
             if content := _string(entry, "content"):
-                block.parts.append(markup.diff(content))
+                block.parts.append(Part(markup.diff, content))
     return block
 
 
@@ -231,18 +278,20 @@ def _list(document: dict[str, Any], key: str) -> list[Any]:
     return value[:100] if isinstance(value, list) else []
 
 
-def _tool_parts(name: str, tool: dict[str, Any]) -> list[SafeString]:
+def _tool_parts(name: str, tool: dict[str, Any]) -> list[Part]:
     content = _string(tool, "content")
     if name in ("editedExistingFile", "appliedDiff", "newFileCreated"):
-        return [markup.diff(content or _string(tool, "diff"))]
+        return [Part(markup.diff, content or _string(tool, "diff"))]
     if name == "readFile":
-        return [markup.plain(_string(tool, "reason"))] if tool.get("reason") else []
+        return [Part(markup.plain, _string(tool, "reason"))] if tool.get("reason") else []
     if name in ("codebaseSearch", "searchFiles", "listFilesTopLevel", "listFilesRecursive"):
-        return [markup.plain(content)] if content else []
+        return [Part(markup.plain, content)] if content else []
     if name in _VERBS:
-        shown = [markup.markdown(content)] if content else []
-        return shown + ([markup.markdown(reason)] if (reason := _string(tool, "reason")) else [])
-    return [markup.plain(json.dumps(tool, indent=2, ensure_ascii=False))]
+        shown = [Part(markup.markdown, content)] if content else []
+        return shown + (
+            [Part(markup.markdown, reason)] if (reason := _string(tool, "reason")) else []
+        )
+    return [Part(markup.plain, json.dumps(tool, indent=2, ensure_ascii=False))]
 
 
 def _todo_list(tool: dict[str, Any]) -> _Block:
@@ -258,24 +307,25 @@ def _todo_list(tool: dict[str, Any]) -> _Block:
 def _question(text: str, document: dict[str, Any]) -> _Block:
     asked = _json(text)
     if asked is None:
-        return _Block("question", parts=[markup.markdown(text)])
+        return _Block("question", parts=[Part(markup.markdown, text)])
     suggestions = [
         clean_label(answer, 1000)
         for suggestion in _list(asked, "suggest")
         if isinstance(suggestion, dict) and (answer := _string(suggestion, "answer"))
     ]
-    parts = [markup.markdown(_string(asked, "question"))]
+    parts = [Part(markup.markdown, _string(asked, "question"))]
     return _Block("question", parts=parts, suggestions=suggestions)
 
 
 def _command(text: str, document: dict[str, Any]) -> _Block:
     first, _, rest = text.partition("\n")
-    return _Block("command", first, [markup.plain(text)] if rest else [], is_folded=True)
+    is_cut = bool(rest) or len(first) > _LINE
+    return _Block("command", first, [Part(markup.plain, text)] if is_cut else [], is_folded=True)
 
 
 def _output(text: str, document: dict[str, Any]) -> _Block:
     count = text.count("\n") + 1
-    return _Block("output", f"Output, {count} lines", [markup.terminal(text)], is_folded=True)
+    return _Block("output", f"Output, {count} lines", [Part(markup.terminal, text)], is_folded=True)
 
 
 def _mcp(text: str, document: dict[str, Any]) -> _Block:
@@ -284,7 +334,9 @@ def _mcp(text: str, document: dict[str, Any]) -> _Block:
         return _unknown("use_mcp_server", text)
     what = _string(asked, "toolName") or _string(asked, "uri")
     parts = [
-        markup.plain(value) for key in ("arguments", "response") if (value := _string(asked, key))
+        Part(markup.plain, value)
+        for key in ("arguments", "response")
+        if (value := _string(asked, key))
     ]
     return _Block("tool", f"MCP {_string(asked, 'serverName')}: {what}", parts, is_folded=True)
 
@@ -299,7 +351,9 @@ def _search_result(text: str, document: dict[str, Any]) -> _Block:
         f"{_string(r, 'filePath')}:{_number(r, 'startLine')}-{_number(r, 'endLine')}"
         for r in results
     )
-    return _Block("tool", f"{len(results)} places found", [markup.plain(lines)], is_folded=True)
+    return _Block(
+        "tool", f"{len(results)} places found", [Part(markup.plain, lines)], is_folded=True
+    )
 
 
 def _condensed(text: str, document: dict[str, Any]) -> _Block:
@@ -309,8 +363,55 @@ def _condensed(text: str, document: dict[str, Any]) -> _Block:
     summary = (
         f"Context condensed, {before:,} to {after:,} tokens" if before else "Context condensed"
     )
-    parts = [markup.markdown(value)] if (value := _string(told, "summary") or text) else []
+    parts = [Part(markup.markdown, value)] if (value := _string(told, "summary") or text) else []
     return _Block("note", summary, parts, is_folded=True)
+
+
+def _truncated(text: str, document: dict[str, Any]) -> _Block:
+    told = document.get("contextTruncation")
+    told = told if isinstance(told, dict) else {}
+    removed, before = _number(told, "messagesRemoved"), _number(told, "prevContextTokens")
+    after = _number(told, "newContextTokens")
+    summary = "Older messages were left out of the context"
+    if removed:
+        summary = f"{removed:,} older messages were left out of the context"
+    if before:
+        summary += f", {before:,} to {after:,} tokens"
+    return _Block("note", summary, [Part(markup.plain, text)] if text else [], is_folded=True)
+
+
+def _too_many_tools(text: str, document: dict[str, Any]) -> _Block:
+    told = _json(text)
+    if told is None:
+        return _unknown("too_many_tools_warning", text)
+    tools, servers = _number(told, "toolCount"), _number(told, "serverCount")
+    summary = f"{tools} tools of {servers} MCP servers are switched on"
+    if threshold := _number(told, "threshold"):
+        summary += f"; more than {threshold} make a model choose badly"
+    return _Block("note", summary)
+
+
+_CODES = {
+    "MODEL_NO_TOOLS_USED": "The model answered without using a tool; it was asked again.",
+    "MODEL_NO_ASSISTANT_MESSAGES": "The model gave no answer; it was asked again.",
+}
+
+
+def _error(text: str, document: dict[str, Any]) -> _Block:
+    return _Block("error", parts=[Part(markup.markdown, _CODES.get(text.strip(), text))])
+
+
+_RETRY_TIMER = re.compile(r"<retry_timer>\s*(\d{1,6})\s*</retry_timer>")
+
+
+def _delayed(text: str, document: dict[str, Any]) -> _Block:
+    said = _RETRY_TIMER.sub(r"Trying again in \1 s.", text)
+    return _Block(
+        "error",
+        "The provider failed; trying again",
+        [Part(markup.markdown, said)],
+        is_folded=True,
+    )
 
 
 _SHAPES: dict[tuple[str, str], Callable[[str, dict[str, Any]], _Block]] = {
@@ -320,16 +421,18 @@ _SHAPES: dict[tuple[str, str], Callable[[str, dict[str, Any]], _Block]] = {
     ("say", "subtask_result"): _folded("result", "Result of the subtask"),
     ("say", "reasoning"): _folded("thought", "Thought"),
     ("say", "command_output"): _output,
-    ("say", "error"): _said("error"),
+    ("say", "error"): _error,
     ("say", "diff_error"): _folded("error", "An edit did not apply"),
     ("say", "rooignore_error"): _folded("error", "An ignored file was asked for"),
     ("say", "condense_context_error"): _folded("error", "The context could not be condensed"),
     ("say", "shell_integration_warning"): _noted("Shell integration is not available"),
     ("say", "api_req_retried"): _noted("The request was sent again"),
-    ("say", "api_req_retry_delayed"): _folded("error", "The provider failed; trying again"),
+    ("say", "api_req_retry_delayed"): _delayed,
     ("say", "api_req_deleted"): _noted("A request was deleted"),
     ("say", "checkpoint_saved"): _noted("Checkpoint saved"),
     ("say", "condense_context"): _condensed,
+    ("say", "sliding_window_truncation"): _truncated,
+    ("say", "too_many_tools_warning"): _too_many_tools,
     ("say", "codebase_search_result"): _search_result,
     ("say", "mcp_server_response"): _folded("output", "Answer of the MCP server"),
     ("say", "image"): _noted("An image was made in the workspace"),

@@ -5,11 +5,13 @@ the result goes through a sanitizer, and the page's content policy stands behind
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 
 import nh3
+from django.core.cache import cache
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -20,9 +22,24 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from roocloud.lib.ids import digest
+
 #: Characters of one message that are rendered; the rest can be downloaded. Bounds the work (F7).
 MAX_CHARS = 60_000
-_MAX_HIGHLIGHT = 20_000
+#: Of these, characters that are read as markdown; the rest follows as it is.
+MAX_MARKDOWN = 20_000
+#: Steps that a parser may take in excess of the text's length, see _is_costly.
+_MAX_STEPS = 3_000_000
+_MAX_CELLS = 4_000
+_MAX_HIGHLIGHT = 4_000
+_MAX_HIGHLIGHT_LINE = 300
+#: Highlighters whose work grows with the text alone. Those of java, perl, hcl and make do not.
+_LANGUAGES = {
+    "bash", "c", "cpp", "csharp", "css", "diff", "dockerfile", "go", "graphql", "html",
+    "javascript", "js", "json", "jsx", "kotlin", "lua", "markdown", "md", "php", "powershell", "py",
+    "python", "python3", "rb", "rs", "ruby", "rust", "scala", "scss", "sh", "shell", "sql", "swift",
+    "toml", "ts", "tsx", "typescript", "vue", "xml", "yaml", "yml", "zsh",
+}  # fmt: skip
 _TAGS = {
     "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "s", "del", "code", "pre",
     "blockquote", "ul", "ol", "li", "a", "span", "div", "table", "thead", "tbody", "tr", "th", "td",
@@ -39,7 +56,6 @@ _ATTRIBUTES: dict[str, set[str]] = {
 }
 _DATA_IMAGE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]+")
 _CLASS = re.compile(r"[A-Za-z0-9 _-]{1,80}")
-_LANGUAGE = re.compile(r"[A-Za-z0-9+#._-]{1,30}")
 _formatter = HtmlFormatter(nowrap=True)
 
 
@@ -49,7 +65,9 @@ def is_data_image(url: object) -> bool:
 
 
 def _highlight(code: str, language: str, _attributes: str) -> str:
-    if not _LANGUAGE.fullmatch(language) or len(code) > _MAX_HIGHLIGHT:
+    if language not in _LANGUAGES or len(code) > _MAX_HIGHLIGHT:
+        return ""
+    if any(len(line) > _MAX_HIGHLIGHT_LINE for line in code.splitlines()):
         return ""
     try:
         lexer = get_lexer_by_name(language)
@@ -111,15 +129,41 @@ def cut(text: str) -> tuple[str, bool]:
     return text[:MAX_CHARS], len(text) > MAX_CHARS
 
 
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+_BRACKET = re.compile(r"[\[\]]")
+
+
+def _is_costly(text: str) -> bool:
+    """Whether a parser would go over the text again and again: from each bracket it looks for the
+    closing one, and a table has as many cells as its widest row times its rows."""
+    steps = cells = 0
+    for block in _BLANK_LINE.split(text):
+        cells += (block.count("\n") + 1) * max(line.count("|") for line in block.split("\n"))
+        opened: list[int] = []
+        for found in _BRACKET.finditer(block):
+            if found[0] == "[":
+                opened.append(found.start())
+            elif opened:
+                steps += found.start() - opened.pop()
+        steps += sum(len(block) - start for start in opened)
+    return steps > _MAX_STEPS or cells > _MAX_CELLS
+
+
 def markdown(text: str) -> SafeString:
-    """Markdown as sanitized HTML."""
+    """Markdown as sanitized HTML; as it is where it is long, or made to keep a parser busy."""
     shown, _ = cut(text)
-    plain = _visible(_ESCAPES.sub("", shown))
+    source = _visible(_ESCAPES.sub("", shown))
+    head = source[:MAX_MARKDOWN]
+    if len(source) > MAX_MARKDOWN:
+        head = head[: head.rfind("\n") + 1] or head
+    if _is_costly(head):
+        return _clean(f"<pre>{escape(source)}</pre>")
     try:
-        html = _markdown().render(plain)
+        html = _markdown().render(head)
     except RecursionError:
-        html = f"<pre>{escape(plain)}</pre>"
-    return _clean(html)
+        return _clean(f"<pre>{escape(source)}</pre>")
+    rest = source[len(head) :]
+    return _clean(f"{html}<pre>{escape(rest)}</pre>" if rest else html)
 
 
 _SGR = re.compile(r"\x1b\[([0-9;]*)m")
@@ -192,3 +236,69 @@ def plain(text: str) -> SafeString:
     """Text as it is, in a box."""
     shown, _ = cut(text)
     return _clean(f"<pre>{escape(_visible(_ESCAPES.sub('', shown)))}</pre>")
+
+
+# --- A page of them ---------------------------------------------------------------------------
+
+#: What one page renders, in characters of plain text; markdown and its like cost more.
+PAGE_BUDGET = 1_500_000
+#: Beyond it, characters of a part that are shown, and of all such parts together.
+_TASTE, _TASTES = 1_000, 200_000
+_CACHED_S = 3600
+_CACHED_FROM = 200  # characters; to render fewer is quicker than to ask
+_CACHED_TO = 500_000
+_VERSION = 1  # to be raised when the same text becomes other HTML
+_COSTS: dict[Callable[[str], SafeString], int] = {markdown: 7, terminal: 2, diff: 2, plain: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Text that a page is to show, and how. render: markdown, terminal, diff or plain."""
+
+    render: Callable[[str], SafeString]
+    text: str
+
+    @property
+    def cost(self) -> int:
+        lines = self.text.count("\n") * 40 if self.render is diff else 0  # each is an element
+        return _COSTS[self.render] * min(len(self.text), MAX_CHARS) + lines
+
+    @property
+    def key(self) -> str:
+        return f"markup.{_VERSION}.{self.render.__name__}.{digest(self.text)}"
+
+
+def render(parts: Sequence[Part]) -> list[tuple[SafeString, bool]]:
+    """The HTML of each part of a page, and whether it was cut.
+
+    A page costs a bounded amount of work, whatever is on it: when that is spent, parts are shown as
+    plain text, and in the end only their beginnings. What was rendered before comes from the cache.
+    """
+    left, tastes = PAGE_BUDGET, _TASTES
+    afforded = []
+    for part in parts:
+        is_cut = len(part.text) > MAX_CHARS
+        if part.cost > left:
+            part = Part(plain, part.text)
+        if part.cost > left:
+            taste = part.text[: min(_TASTE, tastes)]
+            tastes -= len(taste)
+            part, is_cut = Part(plain, taste), len(taste) < len(part.text)
+        else:
+            left -= part.cost
+        afforded.append((part, is_cut))
+    keys = {part: part.key for part, _ in afforded if len(part.text) >= _CACHED_FROM}
+    known = cache.get_many(list(set(keys.values())))
+    made: dict[str, str] = {}
+    shown = []
+    for part, is_cut in afforded:
+        key = keys.get(part, "")
+        html = known.get(key) or made.get(key)
+        if html is None:
+            html = str(part.render(part.text))
+            if key and len(html) <= _CACHED_TO:
+                made[key] = html
+        shown.append((mark_safe(html), is_cut))  # noqa: S308 - a renderer of this module made it
+    if made:
+        cache.set_many(made, _CACHED_S)
+    return shown

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
-from django.db.models import CheckConstraint, Q, UniqueConstraint
+from django.db.models import CheckConstraint, FilteredRelation, Q, UniqueConstraint
 
 from roocloud.lib.ids import new_id
 from roocloud.lib.scoped import ScopedManager
@@ -23,9 +23,17 @@ def _share_id() -> str:
 
 class TaskQuerySet(models.QuerySet["Task"]):
     def visible_to(self, actor: "Actor") -> Self:
-        """The actor's own, in every context of theirs. What colleagues may see is decided task by
-        task, by tasks_sharing.policy."""
-        return self.filter(owner_id=actor.user_id)
+        """The actor's own: personal ones, and those of organizations that they belong to now (A4).
+        What colleagues may see is decided task by task, by tasks_sharing.policy."""
+        seat = FilteredRelation(
+            "organization__memberships",
+            condition=Q(organization__memberships__user_id=actor.user_id),
+        )
+        return self.alias(seat=seat).filter(
+            Q(organization=None) | Q(seat__isnull=False),
+            owner_id=actor.user_id,
+            owner__is_active=True,
+        )
 
     def of_organization(self, organization_id: str) -> Self:
         return self.filter(organization_id=organization_id)
@@ -60,8 +68,10 @@ class Task(models.Model):
     cost_nanos = models.BigIntegerField(default=0)
     created_at = models.DateTimeField()
     last_activity_at = models.DateTimeField()
+    is_from_start = models.BooleanField(default=False)  # its "Task Created" was seen
     backfill_requested_at = models.DateTimeField(null=True)  # a snapshot is on its way
     backfilled_at = models.DateTimeField(null=True)  # the whole conversation was stored
+    backfill_failed_at = models.DateTimeField(null=True)  # the last snapshot could not be stored
     share_missed_at = models.DateTimeField(null=True)  # when a share last asked for a backfill
 
     unscoped = TaskQuerySet.as_manager()
@@ -77,6 +87,7 @@ class Task(models.Model):
                 fields=["organization", "-last_activity_at", "id"], name="tasks_task_of_org"
             ),
             models.Index(fields=["task_id"], name="tasks_task_by_client_id"),
+            models.Index(fields=["-created_at", "id"], name="tasks_task_recent"),
         ]
 
     def __str__(self) -> str:
@@ -116,7 +127,7 @@ class Message(models.Model):
 class ShareQuerySet(models.QuerySet["Share"]):
     def visible_to(self, actor: "Actor") -> Self:
         """Those of the actor's own tasks."""
-        return self.filter(task__owner_id=actor.user_id)
+        return self.filter(task__in=Task.objects.visible_to(actor))
 
     def live(self, at: datetime) -> Self:
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)

@@ -11,12 +11,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import memberships
 from accounts.actors import web_actor
-from orgs import queries as orgs
 from roocloud.lib.access import public, signed_in
-from tasks_sharing import actions, policy, queries
-from tasks_sharing.conversation import items
+from tasks_sharing import actions, queries
+from tasks_sharing.conversation import image, items
 from tasks_sharing.models import Message, Share, Task
 
 TASKS_A_PAGE = 50
@@ -57,15 +55,56 @@ def _conversation(request: HttpRequest, task: Task) -> dict[str, Any]:
     }
 
 
+def _opened(request: HttpRequest, task_id: str) -> Task:
+    found = queries.find_task(task_id=task_id, viewer_id=web_actor(request).user_id)
+    if found is None:
+        raise Http404
+    return found
+
+
+def _followed(request: HttpRequest, token: str) -> Share | None:
+    found = queries.find_share(token)
+    viewer_id = request.user.pk if request.user.is_authenticated else None
+    if found is None or not queries.may_follow(found, viewer_id=viewer_id, at=timezone.now()):
+        return None
+    return found
+
+
+def _image(task: Task, message_id: int, index: int) -> HttpResponse:
+    """An image that somebody attached: its bytes, under a type that the bytes themselves show."""
+    row = Message.unscoped.filter(task=task, pk=message_id).first()
+    found = image(row, index) if row else None
+    if found is None:
+        raise Http404
+    return HttpResponse(found.data, content_type=found.content_type)
+
+
+@_guarded
+@require_safe
+@signed_in
+def task_image(request: HttpRequest, task_id: str, message_id: int, index: int) -> HttpResponse:
+    """``/task/{id}/image/{message}/{n}``: for whoever may open the task at this moment (J2)."""
+    return _image(_opened(request, task_id), message_id, index)
+
+
+@_guarded
+@require_safe
+@public(reason="an image of a shared page, for whoever may see that; who may is decided inside")
+def share_image(request: HttpRequest, token: str, message_id: int, index: int) -> HttpResponse:
+    """``/share/{token}/image/{message}/{n}``: for whoever may follow the link at this moment."""
+    found = _followed(request, token)
+    if found is None:
+        raise Http404
+    return _image(found.task, message_id, index)
+
+
 @_guarded
 @require_safe
 @signed_in
 def task(request: HttpRequest, task_id: str) -> HttpResponse:
     """``/task/{id}``, by the client's own id: the owner's page, and by policy a colleague's."""
     actor = web_actor(request)
-    found = queries.find_task(task_id=task_id, viewer_id=actor.user_id)
-    if found is None:
-        raise Http404
+    found = _opened(request, task_id)
     is_mine = found.owner_id == actor.user_id
     shares = (
         Share.objects.visible_to(actor).filter(task=found).live(timezone.now()).order_by("pk")
@@ -85,18 +124,9 @@ def task(request: HttpRequest, task_id: str) -> HttpResponse:
 def share(request: HttpRequest, token: str) -> HttpResponse:
     """``/share/{token}``. Unknown, revoked, expired and forbidden look the same (J3); a link for an
     organization sends a signed-out visitor through the sign-in page, like every unknown link."""
-    found = queries.find_share(token)
-    viewer_id = request.user.pk if request.user.is_authenticated else None
-    role = None
-    if found is not None and viewer_id is not None and found.task.organization_id is not None:
-        role = memberships.role_of(user_id=viewer_id, organization_id=found.task.organization_id)
-    if found is None or not policy.may_follow(
-        found,
-        viewer_role=role,
-        cloud=orgs.settings_of(found.task.organization_id).cloud,
-        at=timezone.now(),
-    ):
-        if viewer_id is None:
+    found = _followed(request, token)
+    if found is None:
+        if not request.user.is_authenticated:
             return render(request, "tasks_sharing/share_closed.html", status=404)
         raise Http404
     context = _conversation(request, found.task)

@@ -1,5 +1,6 @@
 """Who may see a task: pure functions of the present state (J2)."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -47,21 +48,37 @@ def sees_others(visibility: str, role: str | None) -> bool:
 def refusal_to_share(visibility: str, cloud: "CloudSettings") -> str | None:
     """Why the policy forbids a share, in words that the client knows (trap 25); None if it does
     not."""
-    if cloud.enable_task_sharing is not True:
+    if cloud.enable_task_sharing is not True or task_visibility(cloud) == "full-lockdown":
         return "Task sharing is not enabled for this organization"
     if visibility == Share.Visibility.PUBLIC and cloud.allow_public_task_sharing is False:
         return "Public sharing is not enabled for this organization"
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Whose link it is. role: what they hold in the task's organization now."""
+
+    is_active: bool
+    role: str | None
+
+
 def may_follow(
-    share: Share, *, viewer_role: str | None, cloud: "CloudSettings", at: datetime
+    share: Share,
+    *,
+    maker: Maker,
+    viewer_role: str | None,
+    cloud: "CloudSettings",
+    at: datetime,
 ) -> bool:
-    """May somebody who knows the token see the page? viewer_role: in the task's organization."""
+    """May somebody who knows the token see the page?
+
+    A link grants no more than its maker has now (A4). viewer_role: in the task's organization.
+    """
     if share.revoked_at is not None or (share.expires_at is not None and share.expires_at <= at):
         return False
-    if refusal_to_share(share.visibility, cloud) is not None:
+    if not maker.is_active or (share.task.organization_id is not None and maker.role is None):
         return False
-    if share.task.organization_id and task_visibility(cloud) == "full-lockdown":
+    if refusal_to_share(share.visibility, cloud) is not None:
         return False
     return share.visibility == Share.Visibility.PUBLIC or viewer_role is not None

@@ -66,6 +66,24 @@ def find_share(token: str) -> Share | None:
     )
 
 
+def may_follow(share: Share, *, viewer_id: str | None, at: datetime) -> bool:
+    """May the viewer, or a stranger (None), see the page of the link as things stand (J2)?"""
+    task = share.task
+
+    def role_of(user_id: str | None) -> str | None:
+        if user_id is None or task.organization_id is None:
+            return None
+        return memberships.role_of(user_id=user_id, organization_id=task.organization_id)
+
+    return policy.may_follow(
+        share,
+        maker=policy.Maker(is_active=task.owner.is_active, role=role_of(task.owner_id)),
+        viewer_role=role_of(viewer_id),
+        cloud=orgs.settings_of(task.organization_id).cloud,
+        at=at,
+    )
+
+
 def span(task: Task) -> dict[str, Any]:
     """Number of messages, and from when to when they were written (epoch ms)."""
     return Message.unscoped.filter(task=task).aggregate(

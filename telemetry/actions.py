@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.base import File
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import F
 
 from accounts.actors import Actor
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 MAX_EVENTS = 1000
 #: A client re-sends what timed out within this time; two equal events further apart are two.
 REPEAT_WINDOW = timedelta(days=1)
+#: Events that add up, or that say which message they are.
+_COUNTED_ONCE = frozenset({"Task Message", "LLM Completion"})
 MAX_ATTEMPTS = 5
 RETRY_AFTER = timedelta(minutes=2)
 
@@ -60,28 +63,33 @@ def events_of(value: Any) -> list[TaskEvent]:
 def record_events(*, actor: Actor, events: list[TaskEvent], is_retry: bool, at: datetime) -> int:
     """Store events and let their tasks follow, all in one transaction (D4); how many counted.
 
-    is_retry: the request carries ``X-Retry-Queue``. Then what is stored already counts once, and a
-    task of somebody else is left alone (trap 26).
+    is_retry: the request carries ``X-Retry-Queue``. Then a message or a completion that is stored
+    already counts once, and a task of somebody else is left alone (trap 26). Other events have
+    nothing to tell a repeat from a second one by; equal ones of one list are several.
     """
-    counted = 0
+    stored: dict[str, list[int]] = {}
     with transaction.atomic():
         for event in events:
-            counted += _record(actor, event, is_retry=is_retry, at=at)
-    return counted
+            _record(actor, event, is_retry=is_retry, stored=stored, at=at)
+    return sum(map(len, stored.values()))
 
 
-def _record(actor: Actor, event: TaskEvent, *, is_retry: bool, at: datetime) -> bool:
+def _record(
+    actor: Actor, event: TaskEvent, *, is_retry: bool, stored: dict[str, list[int]], at: datetime
+) -> None:
     task_id = tasks.task_id_of(event.properties)
+    if is_retry and task_id and tasks.is_foreign(actor, task_id):
+        return
+    # From here on the task is locked: of repeats sent at once, the second sees the first one's row.
+    task = tasks.see_task(actor=actor, event=event, at=at)
     fingerprint = digest(f"{event.type}\n{wire.dumps(event.properties)}")
-    if is_retry:
-        if task_id and tasks.is_foreign(actor, task_id):
-            return False
-        if Event.unscoped.filter(
-            user_id=actor.user_id, digest=fingerprint, received_at__gt=at - REPEAT_WINDOW
-        ).exists():
-            return False
+    mine = stored.setdefault(fingerprint, [])
+    if is_retry and task and event.type in _COUNTED_ONCE:
+        same = Event.unscoped.filter(user_id=actor.user_id, digest=fingerprint)
+        if same.filter(received_at__gt=at - REPEAT_WINDOW).exclude(pk__in=mine).exists():
+            return
     kept = {key: value for key, value in event.properties.items() if key != "message"}
-    Event.unscoped.create(
+    row = Event.unscoped.create(
         user_id=actor.user_id,
         organization_id=actor.organization_id or "",
         type=event.type,
@@ -90,8 +98,9 @@ def _record(actor: Actor, event: TaskEvent, *, is_retry: bool, at: datetime) -> 
         digest=fingerprint,
         received_at=at,
     )
-    tasks.record_event(actor=actor, event=event, at=at)
-    return True
+    mine.append(row.pk)
+    if task:
+        tasks.apply_event(actor=actor, task=task, event=event)
 
 
 # --- Backfill ---------------------------------------------------------------------------------
@@ -115,8 +124,9 @@ def accept_backfill(
     properties: dict[str, Any],
     body: File[bytes],
     at: datetime,
-) -> Backfill:
-    """Keep an uploaded conversation and queue the job that stores it (D5).
+) -> Backfill | None:
+    """Keep an uploaded conversation and queue the job that stores it (D5). None, and nothing kept,
+    for a task of an organization that the actor does not belong to any more.
 
     body: JSON, checked by read_messages already. When this returns, the upload is durable and its
     task known, so the share that follows finds it. Raises InvalidInput (``taskId``).
@@ -136,23 +146,28 @@ def accept_backfill(
     try:
         with transaction.atomic():
             task = tasks.expect_backfill(actor=actor, task_id=known, properties=properties, at=at)
-            job.task_pk = task.pk
-            job.save(force_insert=True)
-            store_backfill.delay_on_commit(job_id=job.pk)
+            if task is not None:
+                job.task_pk = task.pk
+                job.save(force_insert=True)
+                store_backfill.delay_on_commit(job_id=job.pk)
     except Exception:
         job.body.delete(save=False)
         raise
+    if task is None:
+        job.body.delete(save=False)
+        return None
     return job
 
 
 def run_backfill(*, job_id: str, at: datetime) -> None:
-    """Store a queued conversation. Run twice or at once, it stores it once; a failure leaves the
-    job queued for the sweep, until its attempts are used up."""
+    """Store a queued conversation. Run twice or at once, it stores it once. A fault that may go
+    away leaves the job queued for the sweep, until its attempts are used up; a document that can
+    never be stored ends it."""
     job = Backfill.unscoped.filter(pk=job_id, state=Backfill.State.QUEUED).first()
     if job is None:
         return
     if job.attempts >= MAX_ATTEMPTS:  # none of them came to its end
-        _fail(job, "interrupted")
+        _give_up(job, "interrupted", at=at)
         return
     Backfill.unscoped.filter(pk=job_id).update(attempts=F("attempts") + 1, tried_at=at)
     try:
@@ -161,25 +176,47 @@ def run_backfill(*, job_id: str, at: datetime) -> None:
         count = tasks.replace_messages(
             task_pk=job.task_pk, messages=messages, requested_at=job.received_at
         )
-    except (Refusal, OSError, LookupError) as fault:
-        _fail(job, type(fault).__name__)
+    except OSError as fault:
+        if job.attempts + 1 < MAX_ATTEMPTS:
+            logger.warning("A backfill has to wait", extra={"job": job.pk})
+            Backfill.unscoped.filter(pk=job.pk).update(error=type(fault).__name__)
+        else:
+            _give_up(job, type(fault).__name__, at=at)
         return
-    Backfill.unscoped.filter(pk=job_id).update(
-        state=Backfill.State.DONE, message_count=count, error=""
-    )
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: the sweep sends the job again
+    except ObjectDoesNotExist:  # deleted while the job waited
+        forget_task(task_pk=job.task_pk)
+        return
+    except (Refusal, ArithmeticError, LookupError, TypeError, ValueError, DatabaseError) as fault:
+        _give_up(job, type(fault).__name__, at=at)
+        return
+    done = Backfill.unscoped.filter(pk=job_id)
+    done.update(state=Backfill.State.DONE, error="")
+    if count is not None:
+        done.update(message_count=count)
 
 
-def _fail(job: Backfill, error: str) -> None:
-    gives_up = job.attempts + 1 >= MAX_ATTEMPTS
-    logger.warning("A backfill failed", extra={"job": job.pk, "gives_up": gives_up})
-    Backfill.unscoped.filter(pk=job.pk).update(
-        state=Backfill.State.FAILED if gives_up else Backfill.State.QUEUED,
-        error=error,
-    )
+def _give_up(job: Backfill, error: str, *, at: datetime) -> None:
+    logger.warning("A backfill failed", extra={"job": job.pk})
+    with transaction.atomic():
+        Backfill.unscoped.filter(pk=job.pk).update(state=Backfill.State.FAILED, error=error)
+        tasks.give_up_backfill(task_pk=job.task_pk, requested_at=job.received_at, at=at)
+
+
+def forget_task(*, task_pk: str) -> None:
+    """Delete the uploads of a task that is gone, and their jobs."""
+    _delete_jobs(list(Backfill.unscoped.filter(task_pk=task_pk)))
+
+
+def _delete_jobs(jobs: list[Backfill]) -> None:
+    for job in jobs:
+        job.body.delete(save=False)
+    Backfill.unscoped.filter(pk__in=[job.pk for job in jobs]).delete()
 
 
 def replay(*, job: Backfill, at: datetime) -> None:
-    """Queue a job again, whatever became of it."""
+    """Queue a job again, whatever became of it. One that was stored changes nothing any more."""
     from telemetry.tasks import store_backfill
 
     with transaction.atomic():
@@ -201,7 +238,5 @@ def purge_backfills(*, at: datetime, limit: int = 1000) -> int:
         state=Backfill.State.QUEUED
     )
     jobs = list(old.order_by("received_at", "pk")[:limit])
-    for job in jobs:
-        job.body.delete(save=False)
-    Backfill.unscoped.filter(pk__in=[job.pk for job in jobs]).delete()
+    _delete_jobs(jobs)
     return len(jobs)

@@ -13,9 +13,8 @@ from telemetry.models import Backfill, Event
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin[Event]):
     list_display = ("received_at", "type", "user_id", "organization_id", "task_id")
-    list_filter = ("type",)
-    search_fields = ("=user_id", "=organization_id", "=task_id", "type")
-    date_hierarchy = "received_at"
+    search_fields = ("=user_id", "=organization_id", "=task_id", "=type")
+    list_filter = ("received_at",)
     ordering = ("-received_at", "id")
 
 

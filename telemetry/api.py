@@ -91,14 +91,15 @@ class BackfillView(BearerView):
     def _accept(
         self, task_id: object, properties: dict[str, Any], body: File[Any], count: int
     ) -> Response:
-        actions.accept_backfill(
+        job = actions.accept_backfill(
             actor=self.actor,
             task_id=task_id,
             properties=properties,
             body=body,
             at=timezone.now(),
         )
-        return Response({"success": True, "accepted": count, "rejected": 0})
+        accepted = count if job else 0
+        return Response({"success": True, "accepted": accepted, "rejected": count - accepted})
 
 
 def _properties(text: str) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class Backfill(models.Model):
         indexes = [
             models.Index(fields=["state", "tried_at"], name="telemetry_backfill_due"),
             models.Index(fields=["-received_at", "id"], name="telemetry_backfill_recent"),
+            models.Index(fields=["task_pk"], name="telemetry_backfill_of_task"),
         ]
 
     def __str__(self) -> str:

@@ -149,25 +149,35 @@ class _Local:
 
 
 local = _Local()
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 _shunned_until = 0.0
 
 
-def _client() -> Any:
-    loop = asyncio.get_running_loop()
-    client = _clients.get(loop)
-    if client is None:
-        client = _clients[loop] = redis.asyncio.Redis.from_url(
+class _Shared:
+    """A connection pool and the script on it, for one event loop."""
+
+    def __init__(self) -> None:
+        self.client: Any = redis.asyncio.Redis.from_url(
             settings.REDIS_URL, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
         )
-    return client
+        self.take: Any = self.client.register_script(_SCRIPT)
+
+
+_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
+
+
+def _redis() -> _Shared:
+    loop = asyncio.get_running_loop()
+    shared = _loops.get(loop)
+    if shared is None:
+        shared = _loops[loop] = _Shared()
+    return shared
 
 
 async def close() -> None:
     """End the running loop's connections, for shutdown."""
-    client = _clients.pop(asyncio.get_running_loop(), None)
-    if client is not None:
-        await client.aclose()
+    shared = _loops.pop(asyncio.get_running_loop(), None)
+    if shared is not None:
+        await shared.client.aclose()
 
 
 async def take(asks: Sequence[Ask], leases: Sequence[Lease] = ()) -> Verdict:
@@ -203,7 +213,7 @@ async def give_back(leases: Sequence[Lease]) -> None:
     if not leases or not settings.REDIS_URL or time.monotonic() < _shunned_until:
         return
     try:
-        pipe = _client().pipeline(transaction=False)
+        pipe = _redis().client.pipeline(transaction=False)
         for lease in leases:
             pipe.zrem(f"limits:{lease.key}", lease.holder)
         await pipe.execute()
@@ -222,7 +232,7 @@ async def _shared(asks: Sequence[Ask], leases: Sequence[Lease]) -> list[float] |
     for lease in leases:
         arguments += [lease.most, lease.holder, LEASE_S]
     try:
-        answer = await _client().eval(_SCRIPT, len(keys), *keys, *arguments)
+        answer = await _redis().take(keys=keys, args=arguments)
     except (RedisError, OSError, TimeoutError):
         _shun()
         return None

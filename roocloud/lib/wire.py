@@ -1,6 +1,7 @@
 """Reading what clients send: bounded, typed, and with the field named when it is wrong (F5)."""
 
 import json
+import math
 import re
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
@@ -26,7 +27,16 @@ def _bounded_int(digits: str) -> int:
     return int(digits)
 
 
-_decoder = json.JSONDecoder(parse_constant=_no_constant, parse_int=_bounded_int)
+def _finite_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):  # 1e999; no client writes it: JSON.stringify(Infinity) is null
+        raise InvalidInput("A number in the body is too large")
+    return number
+
+
+_decoder = json.JSONDecoder(
+    parse_constant=_no_constant, parse_int=_bounded_int, parse_float=_finite_float
+)
 
 
 def loads(body: bytes) -> Any:
@@ -35,7 +45,8 @@ def loads(body: bytes) -> Any:
     The standard decoder is used on purpose: faster ones refuse lone surrogates, which editors send
     when a terminal cuts a character in two.
 
-    Raises InvalidInput for anything that is not JSON, is not UTF-8, or nests deeper than 64.
+    Whatever it gives, ``dumps`` takes. Raises InvalidInput for anything that is not JSON, is not
+    UTF-8, nests deeper than 64, or holds a number that no client can mean.
     """
     try:
         value = _decoder.decode(body.decode("utf-8", "surrogatepass"))
@@ -93,6 +104,8 @@ def convert(value: Any, shape: type[T]) -> T:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         raise _named(str(error)) from None
+    except UnicodeEncodeError:  # msgspec takes no lone surrogate
+        raise InvalidInput("The body holds text that is no Unicode") from None
 
 
 def _named(message: str) -> InvalidInput:

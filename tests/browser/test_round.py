@@ -3,10 +3,13 @@
 import re
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.test import Client
 from django.utils import timezone
 
 from accounts.models import ClientSession
+from credits import actions as credit
+from credits.models import Entry
 from orgs import actions as orgs
 from tasks_sharing import actions as tasks
 from tests import factories
@@ -29,6 +32,8 @@ def log_in(visitor, person) -> None:
 
 
 def record(person, org, text="Check this server", result="It **works**."):
+    created = tasks.Event("Task Created", {"taskId": "t-1"})
+    tasks.record_event(actor=factories.actor(person, org), event=created, at=timezone.now())
     for ts, say, said in (
         (1, "text", text),
         (2, "completion_result", result),
@@ -191,6 +196,50 @@ def test_an_invitation_leads_on(visitor, alice, bob, acme):
     page.click("text=Send the verification mail")
     page.wait_for_selector(f".notice:has-text('sent to {bob.email}')")
     mine.look("invitation-mail-sent")
+
+
+def test_a_second_factor_can_be_set_up(visitor, alice):
+    EmailAddress.objects.create(user=alice, email=alice.email, verified=True, primary=True)
+    mine = visitor()
+    mine.go("/accounts/login/")
+    log_in(mine, alice)
+    page = mine.go("/accounts/2fa/totp/activate/")
+    page.fill("input[name=password]", factories.PASSWORD)
+    page.click("button:has-text('Confirm')")
+    page.wait_for_selector(".qr")
+    mine.look("totp")
+    assert page.eval_on_selector(".qr", "e => getComputedStyle(e).backgroundColor") == (
+        "rgb(255, 255, 255)"  # a dark code on a dark page cannot be scanned
+    )
+    page = mine.go("/accounts/2fa/webauthn/add/")
+    label = "label[for=id_passwordless]"
+    assert page.eval_on_selector(label, "e => e.offsetWidth") > 90
+
+
+def test_the_admin_fits(visitor, live_url, alice, acme):
+    at = timezone.now()
+    root = factories.user("root@example.com", is_staff=True, is_superuser=True)
+    account = credit.account_of(user_id=alice.pk, organization_id=acme.pk, at=at)
+    credit.grant(account=account, amount_nanos=10**9, key="k" * 64, by=None, at=at, note="n" * 80)
+    entry = Entry.unscoped.get()
+    mine = visitor()
+    mine.go("/accounts/login/")
+    log_in(mine, root)
+    page = mine.go("/admin/")
+    room = page.viewport_size["width"]
+    assert page.eval_on_selector(".cockpit", "e => e.offsetWidth") > 0.7 * room
+    for path in (f"/admin/credits/entry/{entry.pk}/change/", "/admin/credits/entry/"):
+        mine.go(path)
+
+
+def test_the_api_is_described(visitor):
+    one = visitor()
+    page = one.go("/api/docs")
+    page.click(
+        ".opblock-summary[aria-label*='extension/share'], [data-path='/api/extension/share']"
+    )
+    page.wait_for_selector(".opblock-body")
+    one.look("api-docs-open")
 
 
 def test_the_keyboard_reaches_the_content_first(visitor):

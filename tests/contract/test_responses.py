@@ -100,11 +100,11 @@ def test_the_answer_to_a_change_of_user_settings(client, bob, method):
 
 def test_every_answer_to_a_share(client, alice, acme):
     message = {"ts": 1, "type": "say", "say": "text", "text": "Hello"}
-    tasks.record_event(
-        actor=factories.actor(alice),
-        event=tasks.Event("Task Message", {"taskId": "t-1", "message": message}),
-        at=timezone.now(),
-    )
+    for event in (
+        tasks.Event("Task Created", {"taskId": "t-1"}),
+        tasks.Event("Task Message", {"taskId": "t-1", "message": message}),
+    ):
+        tasks.record_event(actor=factories.actor(alice), event=event, at=timezone.now())
     for task_id, visibility in (
         ("t-1", "public"),
         ("t-1", "public"),

@@ -1,6 +1,7 @@
 """A1, A2: who may use which route, walked over the whole URLconf."""
 
 import re
+from base64 import b64encode
 
 import pytest
 from django.http import HttpResponse
@@ -16,6 +17,7 @@ from tests import factories
 from tests.routes import LIBRARY_ROUTES, Route, walk
 
 CANARY = "canary-7f3a"
+IMAGE = f"data:image/gif;base64,{b64encode(b'GIF89a' + CANARY.encode()).decode()}"
 ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "session_id", "organization_id", "user_id", "invitation_id",
@@ -62,9 +64,10 @@ def world(alice, bob, mallory, acme, evil):
     """alice's things in acme, each marked with the canary; ids by route parameter."""
     at = timezone.now()
     actor = factories.actor(alice, acme)
-    message = {"ts": 1, "type": "say", "say": "text", "text": f"{CANARY} prompt"}
+    message = {"ts": 1, "type": "say", "say": "text", "text": f"{CANARY} prompt", "images": [IMAGE]}
     event = tasks.Event("Task Message", {"taskId": "task-1", "message": message})
-    tasks.record_event(actor=actor, event=event, at=at)
+    for told in (tasks.Event("Task Created", {"taskId": "task-1"}), event):
+        tasks.record_event(actor=actor, event=told, at=at)
     shared = tasks.share_task(actor=actor, task_id="task-1", visibility="organization", at=at)
     session, _ = factories.client_session(alice, label=CANARY)
     from orgs.actions import invite
@@ -72,6 +75,8 @@ def world(alice, bob, mallory, acme, evil):
     invitation, _ = invite(
         organization=acme, email=f"{CANARY}@x.example", role="member", by=actor, at=at
     )
+    from tasks_sharing.models import Message
+
     acme.name = CANARY
     acme.save()
     share = Share.unscoped.get()
@@ -83,6 +88,8 @@ def world(alice, bob, mallory, acme, evil):
         "organization_id": acme.pk,
         "user_id": alice.pk,
         "invitation_id": invitation.pk,
+        "message_id": Message.unscoped.get().pk,
+        "index": 0,
         "version": 1,
         "pk": 1,
         "slug": "supernova",
@@ -101,7 +108,7 @@ def fill(route: Route, ids: dict[str, object]) -> str:
 
 def unknown(ids: dict[str, object]) -> dict[str, object]:
     """Ids of the same kind that nobody has."""
-    keep = {"version", "pk", "slug", "paths", "sign_in_id", "secret"}
+    keep = {"version", "pk", "slug", "paths", "sign_in_id", "secret", "message_id", "index"}
     return {
         key: (value if key in keep else re.sub(r"\w$", "~", str(value)))
         for key, value in ids.items()
@@ -191,6 +198,8 @@ def test_the_owner_gets_their_own(client, world, alice):
     for path_ in (
         f"/task/{world['task_id']}",
         f"/share/{world['token']}",
+        f"/task/{world['task_id']}/image/{world['message_id']}/0",
+        f"/share/{world['token']}/image/{world['message_id']}/0",
         f"/organizations/{world['organization_id']}",
         f"/organizations/{world['organization_id']}/settings",
         f"/shares/{world['share_id']}/revoke",

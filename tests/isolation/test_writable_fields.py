@@ -72,11 +72,11 @@ def test_a_share_takes_only_what_it_knows(client, bob, acme):
     from tasks_sharing import actions
 
     message = {"ts": 1, "type": "say", "say": "text", "text": "Hello"}
-    actions.record_event(
-        actor=factories.actor(bob, acme),
-        event=actions.Event("Task Message", {"taskId": "t-1", "message": message}),
-        at=timezone.now(),
-    )
+    for event in (
+        actions.Event("Task Created", {"taskId": "t-1"}),
+        actions.Event("Task Message", {"taskId": "t-1", "message": message}),
+    ):
+        actions.record_event(actor=factories.actor(bob, acme), event=event, at=timezone.now())
 
     answer = client.post(
         "/api/extension/share",

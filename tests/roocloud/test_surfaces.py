@@ -96,7 +96,8 @@ def test_secrets_and_conversations_stay_out_of_logs_and_audit(client, alice, acm
     canary = "canary-conversation-text"
     message = {"ts": 1, "type": "say", "say": "text", "text": canary}
     event = {"type": "Task Message", "properties": {"taskId": "t-1", "message": message}}
-    for body in (event, {"type": 5, "x": canary}):
+    created = {"type": "Task Created", "properties": {"taskId": "t-1"}}
+    for body in (created, event, {"type": 5, "x": canary}):
         client.post(
             "/api/events", json.dumps(body), content_type="application/json", headers=headers
         )

@@ -6,6 +6,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from roocloud.lib import wire
 from tasks_sharing import markup
@@ -95,10 +96,91 @@ def test_a_diff_marks_its_lines():
     assert re.findall(r"line-(\w+)", blocks) == ["mark", "removed", "mark", "added", "mark"]
 
 
-def test_work_is_bounded():
-    assert len(markup.markdown("x" * 1_000_000)) < 2 * markup.MAX_CHARS
-    assert markup.markdown("[" * 20_000 + "]" * 20_000)
-    assert markup.markdown(">" * 20_000)
+@pytest.fixture
+def parsed(monkeypatch):
+    """The texts that the markdown parser and the highlighter were given."""
+    seen = []
+
+    def watch(target, name, position):
+        original = getattr(target, name)
+
+        def spy(*args):
+            seen.append(args[position])
+            return original(*args)
+
+        monkeypatch.setattr(target, name, spy)
+
+    watch(MarkdownIt, "render", 1)
+    watch(markup, "highlight", 0)
+    return seen
+
+
+class TestWork:
+    """F7: what a page costs does not depend on what somebody put on it."""
+
+    COSTLY = [
+        "[" * 60_000, "![" * 30_000, "[a][b" * 10_000, "[\n" * 30_000, "[" * 20_000 + "]" * 20_000,
+        "".join("[" * n + "a" for n in range(300)), "|a" * 1000 + "\n" + "|-" * 1000 + "\n" + "|\n" * 9000,
+    ]  # fmt: skip
+
+    @pytest.mark.parametrize("text", COSTLY, ids=range(len(COSTLY)))
+    def test_text_made_to_keep_a_parser_busy_is_shown_as_it_is(self, parsed, text):
+        assert markup.markdown(text).startswith("<pre>")
+        assert parsed == []
+
+    def test_ordinary_text_is_not_taken_for_it(self, parsed):
+        todo = "- [ ] look at [this](https://a.example) and `x[1]`\n" * 300
+        table = "| a | b | c |\n|---|---|---|\n" + "| 1 | 2 | 3 |\n" * 200
+        assert "<li>" in markup.markdown(todo)
+        assert "<table>" in markup.markdown(table)
+
+    def test_of_a_long_text_the_beginning_is_read_as_markdown(self, parsed):
+        html = markup.markdown("**word** and more\n" * 10_000)
+        assert "<strong>word</strong>" in html
+        assert html.count("word") == len("x" * markup.MAX_CHARS) // 18 + 1
+        assert sum(map(len, parsed)) <= markup.MAX_MARKDOWN
+        assert len(markup.markdown("x" * 1_000_000)) < 2 * markup.MAX_CHARS
+
+    @pytest.mark.parametrize(
+        ("language", "code"),
+        [
+            ("perl", "m{" * 100), ("java", "a b " * 50), ("hcl", "x = 1"), ("make", "{" * 100),
+            ("ts", "a." * 200), ("python", "x = 1\n" * 2000), ("unheard-of", "x"),
+        ],
+    )  # fmt: skip
+    def test_code_is_highlighted_where_that_is_cheap(self, parsed, language, code):
+        markup.markdown(f"```{language}\n{code}\n```")
+        assert len(parsed) == 1  # the parser, not the highlighter
+        markup.markdown("```ts\nlet x = 1\n```")
+        assert len(parsed) == 3
+
+    @pytest.mark.parametrize(
+        ("kind", "text"),
+        [
+            (("say", "text"), "word *and* word\n" * 4000),
+            (("say", "command_output"), "\x1b[31mx" * 8000),
+            (("ask", "tool"), json.dumps({"tool": "newFileCreated", "path": "a", "content": "\n" * 60_000})),
+            (("ask", "tool"), json.dumps({"tool": "appliedDiff", "batchDiffs": [
+                {"path": str(n), "content": "x" * 5_000} for n in range(100)]})),
+        ],
+        ids=["markdown", "terminal", "lines", "batch"],
+    )  # fmt: skip
+    def test_a_page_of_them_is_bounded_too(self, parsed, kind, text):
+        messages = [row(kind, {"text": f"{text} {number}"}) for number in range(200)]
+        if kind == ("ask", "tool"):
+            messages = [row(kind, {"text": text}) for _ in range(200)]
+        shown = items(messages, opens=False)
+        assert len(shown) == 200
+        assert shown[-1].is_cut
+        assert sum(map(len, parsed)) <= markup.PAGE_BUDGET // 7
+        assert sum(len(part) for item in shown for part in item.parts) < 6 * markup.PAGE_BUDGET
+
+    def test_what_was_rendered_is_not_rendered_again(self, parsed):
+        messages = [row(("say", "text"), {"text": f"**{number}** " * 100}) for number in range(20)]
+        first = items(messages, opens=False)
+        count = len(parsed)
+        assert items(messages, opens=False) == first
+        assert len(parsed) == count == 20
 
 
 SAYS = [
@@ -147,6 +229,34 @@ def test_every_kind_with_text_is_shown_or_is_meant_to_be_silent(kind):
 
     shown = items([row(kind, {"text": "something was said"})], opens=False)
     assert bool(shown) is (kind not in _SILENT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "words"),
+    [
+        (("say", "sliding_window_truncation"), {"contextTruncation": {
+            "truncationId": "x", "messagesRemoved": 12, "prevContextTokens": 9000, "newContextTokens": 4000}},
+         "12 older messages were left out of the context, 9,000 to 4,000 tokens"),
+        (("say", "sliding_window_truncation"), {}, "Older messages were left out"),
+        (("say", "too_many_tools_warning"), {"text": '{"toolCount": 80, "serverCount": 5, "threshold": 60}'},
+         "80 tools of 5 MCP servers are switched on; more than 60"),
+        (("say", "error"), {"text": "MODEL_NO_TOOLS_USED"}, "answered without using a tool"),
+        (("say", "error"), {"text": "MODEL_NO_ASSISTANT_MESSAGES"}, "gave no answer"),
+        (("say", "api_req_retry_delayed"), {"text": "429\nslow\n<retry_timer>5</retry_timer>"}, "Trying again in 5 s"),
+    ],
+)  # fmt: skip
+def test_what_clients_say_in_codes_is_said_in_words(kind, document, words):
+    (item,) = items([row(kind, document)], opens=False)
+    shown = item.summary + "".join(item.parts)
+    assert words in shown
+    assert not re.search("retry_timer|MODEL_NO|toolCount", shown)
+
+
+@pytest.mark.parametrize("length", [10, 200, 5000])
+def test_a_long_command_can_be_read_whole(length):
+    command = "x" * length
+    (item,) = items([row(("ask", "command"), {"text": command})], opens=False)
+    assert command in item.summary + "".join(item.parts)
 
 
 @given(st.text(max_size=200), st.integers(-(10**18), 10**18))

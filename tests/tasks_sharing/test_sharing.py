@@ -1,6 +1,8 @@
 """Who may see what: J2, J3, J4, and the answers the client understands (trap 25)."""
 
 import json
+import re
+from base64 import b64encode
 from datetime import timedelta
 from itertools import product
 
@@ -8,22 +10,37 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from accounts.actions import deactivate
 from orgs import documents
-from orgs.actions import current_revision, remove_member, save_settings
+from orgs.actions import current_revision, put_member, remove_member, save_settings
 from tasks_sharing import actions, policy
 from tasks_sharing.models import Share, Task
 from tests import factories
 
 TASK = "task-1"
-
-
-def record(person, org=None, *, task_id=TASK, text="The prompt", ts=1, **fields):
-    message = {"ts": ts, "type": "say", "say": "text", "text": text, **fields}
-    actions.record_event(
-        actor=factories.actor(person, org),
-        event=actions.Event("Task Message", {"taskId": task_id, "message": message}),
-        at=timezone.now(),
+PNG = b"\x89PNG\r\n\x1a\n...."
+IMAGES = [
+    f"data:image/png;base64,{b64encode(data).decode()}"
+    for data in (
+        PNG,
+        b"\xff\xd8\xff....",
+        b"GIF89a....",
+        b"RIFF\n\n\n\nWEBP",
+        b"<svg></svg>",
+        b"<html>",
     )
+]
+
+
+def record(
+    person, org=None, *, task_id=TASK, text="The prompt", ts=1, is_from_start=True, **fields
+):
+    message = {"ts": ts, "type": "say", "say": "text", "text": text, **fields}
+    events = [actions.Event("Task Message", {"taskId": task_id, "message": message})]
+    if is_from_start:
+        events.append(actions.Event("Task Created", {"taskId": task_id}))
+    for event in events:
+        actions.record_event(actor=factories.actor(person, org), event=event, at=timezone.now())
 
 
 def ask(client, person, org=None, **body):
@@ -67,8 +84,13 @@ class TestTheShareButton:
         assert answer.status_code == 404
         assert answer.json()["success"] is False
 
-    def test_asks_for_the_opening_once_a_minute(self, client, alice):
-        record(alice, say="reasoning")
+    @pytest.mark.parametrize(
+        "torn", [{"say": "reasoning"}, {"is_from_start": False, "text": "So, as I said"}]
+    )
+    def test_asks_for_the_opening_once_a_minute(self, client, alice, torn):
+        """A task that is known from its middle on is not shared torn; a client that uploads
+        nothing is not asked for ever."""
+        record(alice, **torn)
         assert ask(client, alice, visibility="public").status_code == 404
         assert ask(client, alice, visibility="public").status_code == 200
 
@@ -78,6 +100,12 @@ class TestTheShareButton:
             ({"enableTaskSharing": False}, "organization", "sharing is not enabled"),
             ({"enableTaskSharing": False}, "public", "sharing is not enabled"),
             ({"allowPublicTaskSharing": False}, "public", "Public sharing is not enabled"),
+            (
+                {"workspaceTaskVisibility": "full-lockdown"},
+                "organization",
+                "sharing is not enabled",
+            ),
+            ({"workspaceTaskVisibility": "full-lockdown"}, "public", "sharing is not enabled"),
         ],
     )
     def test_a_refusal_by_policy_is_a_200_with_words_the_client_knows(
@@ -205,6 +233,48 @@ class TestTheSharePage:
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["X-Frame-Options"] == "DENY"
 
+    @pytest.fixture
+    def pictured(self, client, alice, acme):
+        record(alice, acme, text="Look", images=IMAGES)
+        path = path_of(ask(client, alice, acme, visibility="public"))
+        return path, f"{path}/image/{Task.unscoped.get().messages.get().pk}"
+
+    def test_images_are_asked_for_one_by_one(self, client, pictured, alice):
+        """A page of screenshots was eighty megabytes."""
+        path, images = pictured
+        html = client.get(path).content.decode()
+        assert "data:image" not in html
+        assert re.findall(r'src="([^"]*/image/[^"]*)"', html) == [f"{images}/{n}" for n in range(6)]
+        types = [client.get(f"{images}/{n}").headers["Content-Type"] for n in range(4)]
+        assert types == ["image/png", "image/jpeg", "image/gif", "image/webp"]
+        assert client.get(f"{images}/0").content == PNG
+        client.force_login(alice)
+        own = images.replace(path, f"/task/{TASK}")
+        assert client.get(f"{own}/0").content == PNG
+
+    @pytest.mark.parametrize("index", [4, 5, 6, 99, 10**30])
+    def test_what_is_no_image_is_not_served(self, client, pictured, index):
+        """J1: a type that the bytes do not show is somebody's lie."""
+        assert client.get(f"{pictured[1]}/{index}").status_code == 404
+
+    def test_an_image_is_its_own_tasks_alone_and_goes_with_the_link(self, client, pictured, bob):
+        path, images = pictured
+        record(bob, task_id="other", images=IMAGES)
+        other = Task.unscoped.get(owner=bob).messages.get().pk
+        assert client.get(f"{path}/image/{other}/0").status_code == 404
+        assert client.get(f"{path}/image/{10**30}/0").status_code == 404
+        assert client.get(f"{images}/0").status_code == 200
+        Share.unscoped.update(revoked_at=timezone.now())
+        assert client.get(f"{images}/0").status_code == 404
+
+    def test_an_image_carries_the_headers_too(self, client, pictured):
+        """J4"""
+        for path in (f"{pictured[1]}/0", f"{pictured[1]}/9", "/share/unknown/image/1/0"):
+            headers = client.get(path).headers
+            assert "noindex" in headers["X-Robots-Tag"], path
+            assert (headers["Cache-Control"], headers["X-Frame-Options"]) == ("no-store", "DENY")
+            assert headers["X-Content-Type-Options"] == "nosniff"
+
     def test_a_long_conversation_has_pages_and_few_queries(
         self, client, alice, acme, django_assert_max_num_queries, django_assert_num_queries
     ):
@@ -228,6 +298,14 @@ class TestTheSharePage:
         fill(250)
         assert b"Page 1 of 2" in client.get(path).content
         assert b"message 249" in client.get(f"{path}?page=2").content
+
+    def test_a_stored_snapshot_is_the_whole_task(self, client, alice):
+        record(alice, is_from_start=False, text="So, as I said")
+        rows = [{"ts": 1, "type": "say", "say": "text", "text": "The prompt"}]
+        actions.replace_messages(
+            task_pk=Task.unscoped.get().pk, messages=rows, requested_at=timezone.now()
+        )
+        assert ask(client, alice, visibility="public").status_code == 200
 
     def test_a_page_waits_for_a_backfill_that_was_accepted(self, client, alice, acme):
         actions.expect_backfill(
@@ -280,15 +358,22 @@ def test_who_may_open_a_task(visibility, boolean, role, is_mine, is_personal):
     assert seen is expected
 
 
+ACTIVE, LEFT, CLOSED = (
+    policy.Maker(is_active=True, role="member"),
+    policy.Maker(is_active=True, role=None),
+    policy.Maker(is_active=False, role="member"),
+)
+
+
 @pytest.mark.parametrize(
-    ("visibility", "enabled", "public_on", "role", "state"),
+    ("visibility", "enabled", "public_on", "role", "state", "maker"),
     [*product(
         ["organization", "public"], [True, False, None], [True, False, None], ["owner", "readonly", None],
-        ["live", "revoked", "expired", "endless"],
+        ["live", "revoked", "expired", "endless"], [ACTIVE, LEFT, CLOSED],
     )],
 )  # fmt: skip
-def test_who_may_follow_a_link(visibility, enabled, public_on, role, state):
-    """J2: another 216 cells."""
+def test_who_may_follow_a_link(visibility, enabled, public_on, role, state, maker):
+    """J2, A4: another 648 cells."""
     now = timezone.now()
     fields = {}
     if enabled is not None:
@@ -302,15 +387,106 @@ def test_who_may_follow_a_link(visibility, enabled, public_on, role, state):
         revoked_at=now if state == "revoked" else None,
     )
 
-    seen = policy.may_follow(
-        share, viewer_role=role, cloud=documents.CloudSettings(**fields), at=now
-    )
+    def may_follow(**more):
+        cloud = documents.CloudSettings(**fields, **more)
+        return policy.may_follow(share, maker=maker, viewer_role=role, cloud=cloud, at=now)
 
     allowed = enabled is True and (visibility == "organization" or public_on is not False)
-    expected = (
-        state in ("live", "endless") and allowed and (visibility == "public" or role is not None)
+    assert may_follow() is (
+        maker is ACTIVE
+        and state in ("live", "endless")
+        and allowed
+        and (visibility == "public" or role is not None)
     )
-    assert seen is expected
+    assert not may_follow(workspace_task_visibility="full-lockdown")
+
+
+class TestWhoLeft:
+    """A4, J2: what somebody recorded in an organization stays with it when they go."""
+
+    @pytest.fixture
+    def link(self, client, bob, acme):
+        record(bob, acme)
+        path = path_of(ask(client, bob, acme, visibility="public"))
+        assert client.get(path).status_code == 200
+        return path
+
+    @pytest.fixture
+    def gone(self, link, alice, bob, acme):
+        remove_member(
+            organization=acme, user_id=bob.pk, by=factories.actor(alice, acme), at=timezone.now()
+        )
+        return bob
+
+    def test_shows_no_old_link(self, client, link, gone):
+        assert client.get(link).status_code == 404
+
+    def test_makes_no_new_link(self, client, link, gone):
+        Share.unscoped.all().delete()
+        for visibility in ("public", "organization"):
+            answer = ask(client, gone, visibility=visibility)
+            assert (answer.status_code, answer.json()["success"]) == (404, False)
+        assert not Share.unscoped.exists()
+
+    def test_reaches_no_page_of_the_task(self, client, link, gone):
+        client.force_login(gone)
+        share = Share.unscoped.get()
+        for path in (f"/task/{TASK}", f"/task/{TASK}/delete", f"/shares/{share.pk}/revoke"):
+            assert client.get(path).status_code == 404, path
+            assert client.post(path).status_code in (404, 405), path
+        assert Task.unscoped.exists()
+        assert Share.unscoped.get().revoked_at is None
+
+    @pytest.mark.parametrize("is_retry", [True, False])
+    def test_records_nothing_more_and_is_told_nothing(self, client, link, gone, is_retry):
+        """D4: the client hears of no error, for it would drop the event or send it for ever."""
+        before = Task.unscoped.values().get()
+        headers = {"X-Retry-Queue": "true"} if is_retry else {}
+        for kind, properties in (
+            ("Task Message", {"message": {"ts": 9, "type": "say", "say": "text", "text": "More"}}),
+            ("LLM Completion", {"cost": 5, "inputTokens": 1, "outputTokens": 1}),
+            ("Task Completed", {"mode": "other"}),
+        ):
+            answer = client.post(
+                "/api/events",
+                json.dumps({"type": kind, "properties": {"taskId": TASK, **properties}}),
+                content_type="application/json",
+                headers={**factories.bearer(gone), **headers},
+            )
+            assert answer.status_code == 200
+        assert Task.unscoped.values().get() == before
+        assert Task.unscoped.get().messages.count() == 1
+
+    def test_replaces_nothing_by_an_upload(self, client, link, gone):
+        from telemetry.models import Backfill
+
+        body = {"taskId": TASK, "messages": [{"ts": 5, "type": "say", "say": "text", "text": "x"}]}
+        answer = client.post(
+            "/api/events/backfill",
+            json.dumps(body),
+            content_type="application/json",
+            headers=factories.bearer(gone),
+        )
+        assert answer.json() == {"success": True, "accepted": 0, "rejected": 1}
+        assert not Backfill.unscoped.exists()
+        assert Task.unscoped.get().backfill_requested_at is None
+
+    def test_has_it_back_on_coming_back(self, client, link, gone, acme):
+        put_member(organization=acme, user=gone, role="member", by=None, at=timezone.now())
+        assert client.get(link).status_code == 200
+
+    def test_leaves_the_task_to_those_who_stay(self, client, link, gone, alice):
+        client.force_login(alice)
+        assert client.get(f"/task/{TASK}").status_code == 200
+
+    @pytest.mark.parametrize("is_personal", [True, False])
+    def test_a_closed_account_shares_nothing(self, client, bob, acme, is_personal):
+        org = None if is_personal else acme
+        record(bob, org)
+        path = path_of(ask(client, bob, org, visibility="public"))
+        assert client.get(path).status_code == 200
+        deactivate(user_id=bob.pk, at=timezone.now())
+        assert client.get(path).status_code == 404
 
 
 class TestLists:

@@ -1,9 +1,13 @@
 """D4, D5, F5: events and uploads of any shape."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
+from threading import Barrier
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connections
 from django.utils import timezone
 
 from roocloud.lib import wire
@@ -63,6 +67,7 @@ class TestEvents:
             (b"", None), (b"{", None), (b"\xff", None), (b"5", None), ({}, "type"), ({"type": ""}, "type"),
             ({"type": 5}, "type"), ({"type": "A", "properties": []}, "properties"),
             ([{"type": "A"}, {}], "events[1].type"), (b'{"type": "A", "properties": {"x": NaN}}', None),
+            (b'{"type": "A", "properties": {"cost": 1e999}}', None), (b'[-1e999]', None),
         ],
     )  # fmt: skip
     def test_bad_bodies_get_a_400_that_names_the_field(self, client, bob, body, field):
@@ -135,6 +140,20 @@ class TestEvents:
         assert Task.unscoped.get().owner == alice
         assert Message.unscoped.count() == 1
 
+    def test_equal_events_of_one_list_are_several(self, client, bob):
+        used = {"type": "Tool Used", "properties": {"taskId": TASK}}
+        spent = {"type": "LLM Completion", "properties": {"taskId": TASK, "cost": 0.5}}
+        for path, retry in (("/api/events", True), ("/api/events/backfill", False)):
+            Event.unscoped.all().delete()
+            Task.unscoped.all().delete()
+            headers = {"X-Retry-Queue": "true"} if retry else {}
+            body = [used, used, used, spent, spent]
+            assert send(client, bob, body, path=path, **headers).json()["accepted"] == 5
+            assert Task.unscoped.get().cost_nanos == 10**9
+            again = send(client, bob, body, path=path, **headers).json()["accepted"]
+            assert again == 3  # what tools were used; what was spent counts once
+            assert Task.unscoped.get().cost_nanos == 10**9
+
     def test_the_first_organization_owns_the_task(self, client, alice, acme):
         send(client, alice, message(), org=acme)
         send(client, alice, message("later", ts=2))
@@ -166,6 +185,55 @@ class TestEvents:
         assert not Task.unscoped.exists()
 
 
+def at_once(*calls):
+    """What the calls returned, each in a thread with a connection of its own, started together."""
+    start = Barrier(len(calls))
+
+    def run(call):
+        start.wait(10)
+        try:
+            return call()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAtOnce:
+    """D4: clients send events without waiting for each other; 2 DB."""
+
+    def record(self, person, body, *, is_retry=False):
+        event = actions.read_event(body)
+        actor = factories.actor(person)
+        return lambda: actions.record_events(
+            actor=actor, events=[event], is_retry=is_retry, at=timezone.now()
+        )
+
+    def test_the_earliest_text_is_the_title(self, bob):
+        for number in range(30):
+            prompt, answer = message("The prompt", ts=1), message("The answer", ts=2)
+            for body in (prompt, answer):
+                body["properties"]["taskId"] = f"task-{number}"
+            created = {"type": "Task Created", "properties": {"taskId": f"task-{number}"}}
+            self.record(bob, created)()
+            at_once(self.record(bob, answer), self.record(bob, prompt))
+        assert set(Task.unscoped.values_list("title", flat=True)) == {"The prompt"}
+
+    def test_repeats_of_a_completion_cost_once(self, bob):
+        properties = {"taskId": TASK, "cost": 0.5, "inputTokens": 3, "outputTokens": 2}
+        completion = {"type": "LLM Completion", "properties": properties}
+        for is_known in (False, True):
+            if is_known:
+                self.record(bob, {**completion, "properties": {**properties, "cost": 0.25}})()
+            again = self.record(bob, completion, is_retry=True)
+            counted = at_once(again, again, again, again)
+            assert sum(counted) == (0 if is_known else 1)
+        task = Task.unscoped.get()
+        assert (task.cost_nanos, task.tokens_in) == (750_000_000, 6)
+
+
 @pytest.mark.django_db(transaction=True)
 class TestBackfill:
     MESSAGES = [
@@ -180,10 +248,50 @@ class TestBackfill:
         assert Message.unscoped.count() == 2
         assert Backfill.unscoped.get().state == "done"
 
-    def test_replaces_what_was_there(self, client, bob):
-        send(client, bob, message("gone", ts=99))
+    def test_replaces_what_was_there_up_to_its_own_end(self, client, bob):
+        send(client, bob, message("gone", ts=1, say="reasoning"))
+        send(client, bob, message("recorded since", ts=3))
         upload(client, bob, self.MESSAGES)
-        assert not Message.unscoped.filter(ts=99).exists()
+        assert list(Message.unscoped.order_by("ts").values_list("ts", "kind")) == [
+            (1, "text"), (2, "followup"), (3, "text"),
+        ]  # fmt: skip
+
+    def test_run_again_undoes_nothing_that_came_since(self, client, bob):
+        upload(client, bob, self.MESSAGES)
+        job = Backfill.unscoped.get()
+        send(client, bob, message("changed since", ts=1))
+        actions.replay(job=job, at=timezone.now())
+        assert "changed since" in Message.unscoped.get(ts=1).body
+        job.refresh_from_db()
+        assert (job.state, job.message_count) == ("done", 2)
+
+    def test_a_message_that_ended_since_stays_ended(self, client, bob):
+        send(client, bob, message("whole", ts=7, say="completion_result", partial=False))
+        caught = {"ts": 7, "type": "say", "say": "completion_result", "text": "wh", "partial": True}
+        upload(client, bob, [caught])
+        assert "whole" in Message.unscoped.get().body
+        assert Task.unscoped.get().status == "completed"
+
+    @pytest.mark.parametrize(
+        ("last", "status"),
+        [
+            ({"say": "completion_result", "partial": False}, "completed"),
+            ({"say": "completion_result"}, "completed"),
+            ({"say": "completion_result", "partial": True}, "running"),
+            ({"type": "ask", "ask": "resume_completed_task"}, "completed"),
+            ({"say": "user_feedback"}, "running"),
+        ],
+    )
+    def test_the_last_message_says_whether_the_task_runs(self, client, bob, last, status):
+        first = {"ts": 8, "type": "say", "say": "text", "text": "Do it"}
+        if status == "running":
+            send(client, bob, {"type": "Task Completed", "properties": {"taskId": TASK}})
+        upload(client, bob, [first, {"ts": 9, "type": "say", "text": "x", **last}])
+        assert Task.unscoped.get().status == status
+        send(client, bob, {"type": "Task Completed", "properties": {"taskId": TASK}})
+        send(client, bob, message("since", ts=10))
+        upload(client, bob, [first, {"ts": 9, "type": "say", "text": "x", **last}])
+        assert Task.unscoped.get().status == "completed"  # later messages know better
 
     def test_the_same_again_changes_nothing(self, client, bob):
         """D5"""
@@ -198,6 +306,7 @@ class TestBackfill:
         ("fields", "field"),
         [
             ({"messages": b"{"}, "file"), ({"messages": b"\xff"}, "file"), ({"messages": {"a": 1}}, "file"),
+            ({"messages": b'[{"ts": 1, "cost": 1e999}]'}, "file"), ({"messages": [], "properties": '{"x": 1e999}'}, "properties"),
             ({"messages": [], "task_id": None}, "taskId"), ({"messages": [], "task_id": "a b"}, "taskId"),
             ({"messages": [], "properties": "{"}, "properties"), ({"messages": [], "properties": "5"}, "properties"),
         ],
@@ -234,6 +343,7 @@ class TestBackfill:
         upload(client, bob, self.MESSAGES)
         job = Backfill.unscoped.get()
         Message.unscoped.all().delete()
+        Task.unscoped.update(backfilled_at=None)
         later = timezone.now() + timedelta(minutes=10)
         Backfill.unscoped.update(state="queued")
         assert actions.due_backfills(at=later) == [job.pk]
@@ -256,13 +366,65 @@ class TestBackfill:
         assert (job.state, job.error) == ("failed", "interrupted")
         assert not Message.unscoped.exists()
 
+    @pytest.mark.parametrize(
+        "body", [b'[{"ts": 1, "cost": 1e999}]', b"{", b"\xff", b"5", b"[" * 10_000]
+    )
+    def test_a_document_that_cannot_be_stored_ends_at_once(self, client, bob, body):
+        """The editor is asked for another, and the page says so instead of "being prepared"."""
+        actor = factories.actor(bob)
+        file = SimpleUploadedFile("task.json", body)
+        actions.accept_backfill(
+            actor=actor, task_id=TASK, properties={}, body=file, at=timezone.now()
+        )
+        job, task = Backfill.unscoped.get(), Task.unscoped.get()
+        assert (job.state, job.attempts) == ("failed", 1)
+        assert (task.is_awaited, task.backfilled_at) == (False, None)
+        client.force_login(bob)
+        page = client.get(f"/task/{TASK}").content
+        assert b"could not be stored" in page
+        assert b"being prepared" not in page
+        ask = {"taskId": TASK, "visibility": "public"}
+        assert send(client, bob, ask, path="/api/extension/share").status_code == 404
+
+        upload(client, bob, self.MESSAGES)
+        assert b"could not be stored" not in client.get(f"/task/{TASK}").content
+        assert send(client, bob, ask, path="/api/extension/share").json()["success"] is True
+
+    def test_a_failure_says_nothing_of_a_later_upload(self, client, bob):
+        upload(client, bob, self.MESSAGES)
+        first = Backfill.unscoped.get()
+        later = timezone.now()
+        Task.unscoped.update(backfill_requested_at=later)
+        Backfill.unscoped.update(state="queued", attempts=actions.MAX_ATTEMPTS)
+        actions.run_backfill(job_id=first.pk, at=later)
+        assert Task.unscoped.get().backfill_requested_at == later
+        assert Task.unscoped.get().backfill_failed_at is None
+
+    @pytest.mark.parametrize("way", ["the page", "its owner"])
+    def test_uploads_go_with_their_task(self, client, bob, way):
+        upload(client, bob, self.MESSAGES)
+        path = Path(Backfill.unscoped.get().body.path)
+        if way == "the page":
+            client.force_login(bob)
+            client.post(f"/task/{TASK}/delete")
+        else:
+            bob.delete()
+        assert not Backfill.unscoped.exists()
+        assert not path.exists()
+
+    def test_a_job_whose_task_is_gone_ends(self, client, bob):
+        upload(client, bob, self.MESSAGES)
+        job = Backfill.unscoped.get()
+        Backfill.unscoped.update(state="queued", task_pk="task_gone")
+        actions.run_backfill(job_id=job.pk, at=timezone.now())
+        assert not Backfill.unscoped.exists()
+        assert not Path(job.body.path).exists()
+
     def test_uploads_are_purged(self, client, bob, settings):
         upload(client, bob, self.MESSAGES)
         later = timezone.now() + settings.ROOCLOUD_BACKFILL_KEEP + timedelta(seconds=1)
         path = Backfill.unscoped.get().body.path
         assert actions.purge_backfills(at=later) == 1
-        from pathlib import Path
-
         assert not Path(path).exists()
 
     def test_storing_takes_as_many_queries_for_150_messages_as_for_30(
