@@ -34,6 +34,7 @@ PARAMETERS = frozenset(
      "function_call", "reasoning", "reasoning_effort", "include_reasoning", "thinking",
      "verbosity", "modalities", "prediction", "prompt_cache_key", "stream"}
 )  # fmt: skip
+_KEYS = {name: b',"%s":' % name.encode() for name in PARAMETERS}
 _IMAGES = frozenset({"image_url", "input_image", "image"})
 _ABSENT = Raw(b"")
 
@@ -98,7 +99,6 @@ class Call:
         model: the upstream's own name for it. most: the model's limit of output tokens, which
         always goes along, so that the answer stays within its hold. A stream reports usage.
         """
-        allowed = PARAMETERS.union(extra).difference(dropped)
         pieces: list[bytes | memoryview] = [b'{"model":', msgspec.json.encode(model)]
         if output_limit not in dropped:
             limit = min(self.max_tokens or most, most)
@@ -107,8 +107,8 @@ class Call:
             pieces.append(b',"stream_options":{"include_usage":true}')
         pieces += [b',"messages":', memoryview(self.fields["messages"])]
         for name, value in self.fields.items():
-            if name in allowed:
-                pieces += [b",", msgspec.json.encode(name), b":", memoryview(value)]
+            if (name in _KEYS or name in extra) and name not in dropped:
+                pieces += [_KEYS.get(name) or _key(name), memoryview(value)]
         pieces.append(b"}")
         return pieces
 
@@ -135,6 +135,10 @@ def read(body: bytes) -> Call:
         has_files=has_files,
         fields=fields,
     )
+
+
+def _key(name: str) -> bytes:
+    return b"," + msgspec.json.encode(name) + b":"
 
 
 def _repaired(body: bytes) -> bytes:
