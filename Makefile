@@ -1,5 +1,6 @@
 # make run    installs what is missing and serves on http://localhost:3000
 # make test   every test, on every database that is reachable
+# make bench-proxy  the proxy against its peers, as ratios of one run (see bench/README.md)
 # make check  format, lint, types, import contracts, migrations, deployment checks
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -7,7 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check --require-hashes --no-deps
 
-.PHONY: run setup test check fix migrations vendor lock docs
+.PHONY: run setup test check bench-proxy fix migrations vendor lock docs
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed static/vendor/.installed
@@ -20,6 +21,9 @@ test: setup
 
 check: setup
 	@scripts/check
+
+bench-proxy: setup
+	@$(PY) bench/measure_proxy.py
 
 fix: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check --fix .
