@@ -30,6 +30,7 @@ from proxy.upstreams import Attempts
 from roocloud.lib.batches import Batches
 from roocloud.lib.limits import Lease
 from roocloud.lib.refusals import Refusal, TooLarge
+from roocloud.lib.threads import run_db
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,17 @@ _KEEP_ALIVE = b": keep-alive\n\n"
 #: Seconds between two tries to write a settlement down, while this process lives.
 _SETTLE_AGAIN_S = (0.1, 0.5, 2, 5, 10, 20, 30, 60, 60, 60)
 
-_admissions: Batches[Order, Admitted] = Batches(admission.admit)
-_settlements: Batches[Result, int] = Batches(admission.settle)
+
+async def _admit(orders: Sequence[Order]) -> Sequence[Admitted | Exception]:
+    return await run_db(admission.admit, orders)
+
+
+async def _charge(results: Sequence[Result]) -> Sequence[int]:
+    return await run_db(admission.settle, results)
+
+
+_admissions: Batches[Order, Admitted] = Batches(_admit)
+_settlements: Batches[Result, int] = Batches(_charge)
 
 
 class ClientGone(Exception):

@@ -1,20 +1,24 @@
-"""Group commit: what waits while a transaction runs goes into the next one together.
+"""Group commit: what waits while one batch is worked on goes into the next one together.
 
-A commit costs the database the same for one row as for fifty, so callers that would each open a
-transaction of their own hand their part in here instead, and each awaits its own result.
+A commit costs the database the same for one row as for fifty, and a round trip the same for one
+command as for fifty. So callers that would each make their own hand their part in here instead, and
+each awaits its own result.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from django.db import InterfaceError, OperationalError
-
-from roocloud.lib.threads import run_db
+from redis.exceptions import RedisError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+#: Faults of what the work asks, and not of a part.
+_DOWN = OperationalError, InterfaceError, RedisError, OSError, TimeoutError
 
 
 class _Lane(Generic[T, R]):
@@ -26,11 +30,11 @@ class _Lane(Generic[T, R]):
 
 
 class Batches(Generic[T, R]):
-    """``work`` does a batch of parts in one transaction and gives a result for each, in order; a
-    result that is an exception is raised for its part alone."""
+    """``work`` does a batch of parts and gives a result for each, in order; a result that is an
+    exception is raised for its part alone."""
 
     def __init__(
-        self, work: Callable[[Sequence[T]], Sequence[R | Exception]], *, limit: int = 128
+        self, work: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]], *, limit: int = 128
     ) -> None:
         self._work = work
         self._limit = limit
@@ -56,9 +60,9 @@ class Batches(Generic[T, R]):
 
     async def _do(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
-            results = await run_db(self._work, [part for part, _ in batch])
+            results = await self._work([part for part, _ in batch])
         except Exception as fault:  # noqa: BLE001 - it is raised to the callers
-            is_down = isinstance(fault, OperationalError | InterfaceError)
+            is_down = isinstance(fault, _DOWN)
             if len(batch) > 1 and not is_down:  # one part may have spoiled it for the others
                 for single in batch:
                     await self._do([single])

@@ -16,6 +16,8 @@ import redis.asyncio
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from roocloud.lib.batches import Batches
+
 logger = logging.getLogger(__name__)
 
 #: How long a lease lives without being renewed: what a killed process held is free again then.
@@ -152,14 +154,44 @@ local = _Local()
 _shunned_until = 0.0
 
 
+_Part = tuple[Sequence[Ask], Sequence[Lease]]
+
+
 class _Shared:
-    """A connection pool and the script on it, for one event loop."""
+    """Connections to Redis for one event loop. What is asked at the same moment goes together."""
 
     def __init__(self) -> None:
         self.client: Any = redis.asyncio.Redis.from_url(
             settings.REDIS_URL, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
         )
-        self.take: Any = self.client.register_script(_SCRIPT)
+        self._script: Any = self.client.register_script(_SCRIPT)
+        self.takes: Batches[_Part, list[float]] = Batches(self._take)
+        self.returns: Batches[Lease, None] = Batches(self._give_back)
+
+    async def _take(self, parts: Sequence[_Part]) -> Sequence[list[float]]:
+        pipe = self.client.pipeline(transaction=False)
+        for asks, leases in parts:
+            keys = [_name(ask.key) for ask in asks] + [_name(lease.key) for lease in leases]
+            arguments: list[Any] = [len(asks)]
+            for ask in asks:
+                arguments += [60_000_000 / ask.per_minute, ask.burst, ask.cost]
+            for lease in leases:
+                arguments += [lease.most, lease.holder, LEASE_S]
+            await self._script(keys=keys, args=arguments, client=pipe)
+        return [
+            [refused, *(wait / 1e6 for wait in waits)] for refused, *waits in await pipe.execute()
+        ]
+
+    async def _give_back(self, leases: Sequence[Lease]) -> Sequence[None]:
+        pipe = self.client.pipeline(transaction=False)
+        for lease in leases:
+            pipe.zrem(_name(lease.key), lease.holder)
+        await pipe.execute()
+        return [None] * len(leases)
+
+
+def _name(key: str) -> str:
+    return f"limits:{key}"
 
 
 _loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
@@ -213,10 +245,7 @@ async def give_back(leases: Sequence[Lease]) -> None:
     if not leases or not settings.REDIS_URL or time.monotonic() < _shunned_until:
         return
     try:
-        pipe = _redis().client.pipeline(transaction=False)
-        for lease in leases:
-            pipe.zrem(f"limits:{lease.key}", lease.holder)
-        await pipe.execute()
+        await asyncio.gather(*(_redis().returns.submit(lease) for lease in leases))
     except (RedisError, OSError, TimeoutError):
         _shun()
 
@@ -225,19 +254,11 @@ async def _shared(asks: Sequence[Ask], leases: Sequence[Lease]) -> list[float] |
     """The script's answer in seconds; None without Redis."""
     if not settings.REDIS_URL or time.monotonic() < _shunned_until:
         return None
-    keys = [f"limits:{key}" for key in (*(a.key for a in asks), *(le.key for le in leases))]
-    arguments: list[Any] = [len(asks)]
-    for ask in asks:
-        arguments += [60_000_000 / ask.per_minute, ask.burst, ask.cost]
-    for lease in leases:
-        arguments += [lease.most, lease.holder, LEASE_S]
     try:
-        answer = await _redis().take(keys=keys, args=arguments)
+        return await _redis().takes.submit((asks, leases))
     except (RedisError, OSError, TimeoutError):
         _shun()
         return None
-    refused, *waits = answer
-    return [refused, *(wait / 1e6 for wait in waits)]
 
 
 def _shun() -> None:
