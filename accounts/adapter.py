@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.shortcuts import render
 
 from accounts import invitations
-from roocloud.lib import crypto
+from roocloud.lib import crypto, sealed
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,20 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no typ
     def decrypt(self, encrypted_text: str) -> str:
         """Raises crypto.CannotUnseal."""
         return crypto.unseal(encrypted_text, context=SECOND_FACTORS).decode()
+
+
+def renewed(row: Any) -> dict[str, Any] | None:
+    """The data of a second factor; see roocloud.lib.sealed."""
+
+    def again(text: str) -> str:
+        return sealed.renewed(text, context=SECOND_FACTORS) or text
+
+    data = dict(row.data)
+    for key in {"secret", "seed"} & set(data):
+        data[key] = again(data[key])
+    if "migrated_codes" in data:
+        data["migrated_codes"] = [again(code) for code in data["migrated_codes"]]
+    return None if data == row.data else data
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types

@@ -6,6 +6,12 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts and sign-in"
 
     def ready(self) -> None:
-        from accounts import receivers
+        from allauth.mfa.models import Authenticator
+
+        from accounts import adapter, receivers, tokens
+        from accounts.models import SigningKey
+        from roocloud.lib import sealed
 
         receivers.connect()
+        sealed.register(SigningKey, "sealed_private_key", tokens.renewed)
+        sealed.register(Authenticator, "data", adapter.renewed)

@@ -24,7 +24,7 @@ from rest_framework_simplejwt.tokens import Token
 from accounts.actors import TokenKind
 from accounts.models import ClientSession, SigningKey
 from audit import actions as audit
-from roocloud.lib import crypto
+from roocloud.lib import crypto, sealed
 from roocloud.lib.ids import new_id
 from roocloud.lib.refusals import NotFound, Unauthenticated
 
@@ -100,6 +100,11 @@ keys = _Keys()
 
 def _context(kid: str) -> str:
     return f"accounts.signingkey.sealed_private_key:{kid}"
+
+
+def renewed(row: SigningKey) -> str | None:
+    """See roocloud.lib.sealed."""
+    return sealed.renewed(row.sealed_private_key, context=_context(row.kid))
 
 
 @lru_cache(maxsize=16)

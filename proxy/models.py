@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import CheckConstraint, Exists, OuterRef, Q, Subquery, UniqueConstraint
 
 from proxy.pricing import Rates
-from roocloud.lib import crypto
+from roocloud.lib import crypto, sealed
 from roocloud.lib.ids import new_id
 from roocloud.lib.scoped import ScopedManager
 
@@ -98,6 +98,10 @@ class Upstream(models.Model):
         """Seal the key for this row, organization and host (I2, K2); the caller saves. Whoever
         changes one of them must give the key again."""
         self.sealed_api_key = crypto.seal(api_key, context=self._key_context)
+
+    def renewed_api_key(self) -> str | None:
+        """See roocloud.lib.sealed."""
+        return sealed.renewed(self.sealed_api_key, context=self._key_context)
 
     def api_key(self) -> str:
         """The key in the clear. Raises crypto.CannotUnseal."""
