@@ -49,7 +49,8 @@ class _Text(Struct):
 
     def size(self) -> int:
         thought = self.reasoning, self.reasoning_content, self.reasoning_details
-        size = _size(self.content) + _size(self.refusal) + max(map(_size, thought))
+        size = _size(self.content) + _size(self.refusal)
+        size += next(filter(None, map(_size, thought)), 0)  # the same text, in up to three forms
         for call in self.tool_calls or ():
             if call.function:
                 size += _size(call.function.arguments) + _size(call.function.name)
@@ -218,14 +219,15 @@ class StreamMeter:
     def usage(self) -> tuple[Usage, bool]:
         """What to charge up to now, and whether it is an estimate.
 
-        Until the answer is complete its output counts at least as what has passed. An upstream
-        that produced nothing and reported nothing cost nothing (C5).
+        Unless the answer came to its end, its output counts at least as what has passed. An
+        upstream that produced nothing and reported nothing cost nothing (C5).
         """
         self._count_text()
         estimate = _estimate(self._prompt_tokens, self._text_bytes)
         if self._reported is None:
             return (estimate, True) if self._text_bytes else (NO_USAGE, False)
-        if self.complete or self._reported.completion >= estimate.completion:
+        is_final = self.complete and not self.failed
+        if is_final or self._reported.completion >= estimate.completion:
             return self._reported, False
         return replace(self._reported, completion=estimate.completion), True
 

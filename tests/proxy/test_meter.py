@@ -125,6 +125,23 @@ def test_an_error_in_the_stream_is_noticed_and_passed():
     assert meter.failed
 
 
+def test_an_error_does_not_make_free_what_passed_before_it():
+    """C5: an early report knows the input, and little of the output."""
+    early = event(choices=[], usage={"prompt_tokens": 10, "completion_tokens": 1})
+    error = event(error={"message": "overloaded"})
+    usage, is_estimated = usage_of(run(early + text("forty bytes " * 4) + error)[1])
+    assert (usage.prompt, usage.completion, is_estimated) == (10, 12, True)
+
+
+def test_a_thought_in_two_forms_is_counted_once():
+    """As text for the client to show, and in the details that the next turn gives back."""
+    details = [{"type": "reasoning.text", "text": "forty bytes ", "format": "x" * 400}]
+    thought = event(
+        choices=[{"delta": {"reasoning": "forty bytes ", "reasoning_details": details}}]
+    )
+    assert usage_of(run(thought)[1])[0].completion == 3
+
+
 def test_what_was_produced_without_a_report_is_counted_and_flagged():
     """C5"""
     usage, is_estimated = usage_of(run(text("twelve bytes") + TOOL)[1])
