@@ -9,11 +9,13 @@ from roocloud.lib.text import clean_label
 _MAX_TEXT = 1000
 _OVERFLOW = re.compile(
     r"context.{0,3}(length|window)|maximum context|tokens? exceed|too many tokens"
-    r"|prompt is too long",
+    r"|prompt is too long|exceed context limit",
     re.IGNORECASE,
 )
 #: The words by which the client knows that it must shorten the conversation.
 _OVERFLOW_WORDS = "This request exceeds the model's maximum context length. "
+#: Of our account, said under a status of another meaning.
+_OUT_OF_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
 _DIGITS = re.compile(r"^[0-9]{1,6}$")
 
 
@@ -32,15 +34,15 @@ class UpstreamRefused(Refusal):
 
 def refusal(upstream: str, status: int, body: bytes, *, retry_after: str | None) -> UpstreamRefused:
     """upstream: its name. body: of its answer, cut at some length."""
-    refused = _refusal(upstream, status, body, retry_after=retry_after)
+    text = _text(body)
+    if status == 400 and _OUT_OF_CREDIT.search(text):
+        status = 402
+    refused = _refusal(upstream, status, text or f"status {status}", retry_after=retry_after)
     refused.is_passing = status in (401, 402, 403, 408, 409, 429) or status >= 500
     return refused
 
 
-def _refusal(
-    upstream: str, status: int, body: bytes, *, retry_after: str | None
-) -> UpstreamRefused:
-    text = _text(body) or f"status {status}"
+def _refusal(upstream: str, status: int, text: str, *, retry_after: str | None) -> UpstreamRefused:
     if status in (401, 403):
         # Our key is wrong, not the client's token; the text may quote the key.
         return UpstreamRefused(

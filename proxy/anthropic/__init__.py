@@ -1,0 +1,32 @@
+"""Upstreams that speak Anthropic's Messages API. No I/O."""
+
+from typing import TYPE_CHECKING
+
+from proxy.anthropic.answers import StreamTranslator, answer
+from proxy.anthropic.requests import request
+from proxy.anthropic.shapes import VERSION
+from proxy.calls import Call
+
+if TYPE_CHECKING:
+    from proxy.catalogue import Way
+
+
+class Anthropic:
+    """See dialects.Dialect."""
+
+    rewrites = True
+
+    def url(self, base_url: str) -> str:
+        return f"{base_url.removesuffix('/v1')}/v1/messages"
+
+    def headers(self, api_key: str) -> dict[str, str]:
+        return {"x-api-key": api_key, "anthropic-version": VERSION}
+
+    def body(self, call: Call, way: "Way", *, most: int) -> list[bytes | memoryview]:
+        return [request(call, model=way.model, most=most, dropped=way.dropped)]
+
+    def stream(self, *, created: int) -> StreamTranslator:
+        return StreamTranslator(created=created)
+
+    def answer(self, body: bytes, *, created: int) -> bytes:
+        return answer(body, created=created)
