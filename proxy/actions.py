@@ -18,23 +18,33 @@ ENVIRONMENT_UPSTREAM = "environment"
 
 
 def put_upstream(
-    *, name: str, base_url: str, api_key: str, by: Actor | None, at: datetime
+    *,
+    name: str,
+    base_url: str,
+    api_key: str,
+    kind: str | None = None,
+    by: Actor | None,
+    at: datetime,
 ) -> Upstream:
     """Make an upstream, or give the one of that name a new address and key.
 
-    Raises InvalidInput (``name``, ``base_url``, ``api_key``).
+    kind: of Upstream.Kind; None leaves what is stored, and is OpenAI-compatible for a new one.
+    Raises InvalidInput (``name``, ``kind``, ``base_url``, ``api_key``).
     """
     if not name or slugify(name) != name.lower():
         raise InvalidInput("may hold letters, digits and dashes", field="name")
+    if kind is not None and kind not in Upstream.Kind.values:
+        raise InvalidInput(f"must be one of {', '.join(Upstream.Kind.values)}", field="kind")
     base_url = checked_base_url(base_url)
     if not api_key or not api_key.isascii() or any(c.isspace() for c in api_key):
         raise InvalidInput("must be a key without spaces", field="api_key")
     with transaction.atomic():
         upstream, _ = Upstream.unscoped.get_or_create(name=name, defaults={"created_at": at})
-        before = upstream.base_url
-        if upstream.enabled and before == base_url and _has_key(upstream, api_key):
+        before, kind = upstream.base_url, kind or upstream.kind
+        is_same = (upstream.kind, before) == (kind, base_url) and _has_key(upstream, api_key)
+        if upstream.enabled and is_same:
             return upstream
-        upstream.base_url = base_url
+        upstream.kind, upstream.base_url = kind, base_url
         upstream.enabled = True
         upstream.set_api_key(api_key)
         upstream.save()
@@ -44,7 +54,7 @@ def put_upstream(
             target_kind="upstream",
             target_id=upstream.pk,
             before={"base_url": before} if before else None,
-            after={"base_url": base_url},
+            after={"kind": kind, "base_url": base_url},
             at=at,
         )
     return upstream

@@ -28,8 +28,8 @@ class UpstreamForm(forms.ModelForm[Upstream]):
     class Meta:
         model = Upstream
         fields = (
-            "name", "base_url", "organization", "enabled", "output_limit", "dropped_parameters",
-            "extra_parameters", "first_byte_timeout_s", "idle_timeout_s",
+            "name", "kind", "base_url", "organization", "enabled", "output_limit",
+            "dropped_parameters", "extra_parameters", "first_byte_timeout_s", "idle_timeout_s",
         )  # fmt: skip
 
     def clean_base_url(self) -> str:
@@ -57,8 +57,8 @@ class UpstreamForm(forms.ModelForm[Upstream]):
 @admin.register(Upstream)
 class UpstreamAdmin(admin.ModelAdmin[Upstream]):
     form = UpstreamForm
-    list_display = ("name", "base_url", "organization", "enabled", "created_at")
-    list_filter = ("enabled",)
+    list_display = ("name", "kind", "base_url", "organization", "enabled", "created_at")
+    list_filter = ("kind", "enabled")
     list_select_related = ("organization",)
     search_fields = ("name", "base_url")
     ordering = ("name",)

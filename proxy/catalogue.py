@@ -31,6 +31,7 @@ class Way:
     upstream_id: str
     upstream: str
     organization_id: str | None
+    kind: str
     base_url: str
     api_key: str | None
     model: str
@@ -164,6 +165,7 @@ def _way(route: Route) -> Way:
         upstream_id=upstream.pk,
         upstream=upstream.name,
         organization_id=upstream.organization_id,
+        kind=upstream.kind,
         base_url=upstream.base_url,
         api_key=api_key,
         model=route.upstream_model,

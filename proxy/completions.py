@@ -17,7 +17,7 @@ import aiohttp
 from django.conf import settings
 from django.utils import timezone
 
-from proxy import admission, calls, demo, gate, limits, running, upstreams
+from proxy import admission, calls, demo, dialects, gate, limits, running, upstreams
 from proxy.admission import Admitted, Order, Result
 from proxy.calls import Call
 from proxy.limits import Taken
@@ -302,9 +302,8 @@ async def _whole(admitted: Admitted, outcome: Outcome, client: Client) -> None:
 async def _whole_body(admitted: Admitted, outcome: Outcome) -> bytes:
     """Raises UpstreamRefused."""
     if not admitted.order.ways:
-        created = int(timezone.now().timestamp())
         return demo.answer(
-            admitted.order.call, completion_id=admitted.completion_id, created=created
+            admitted.order.call, completion_id=admitted.completion_id, created=_now_s()
         )
     parts, size = [], 0
     async with upstreams.answer(admitted, outcome.attempts) as (way, response):
@@ -319,10 +318,11 @@ async def _whole_body(admitted: Admitted, outcome: Outcome) -> bytes:
             message = f"The upstream {way.upstream} broke off"
             raise UpstreamRefused(502, "upstream_failed", message) from fault
     body = b"".join(parts)
-    if body[:1].strip() not in (b"{", b""):
-        message = f"The upstream {way.upstream} did not answer in JSON"
-        raise UpstreamRefused(502, "upstream_failed", message)
-    return body
+    try:
+        return dialects.of(way).answer(body, created=_now_s())
+    except ValueError as fault:
+        message = f"The upstream {way.upstream} gave an answer that cannot be read"
+        raise UpstreamRefused(502, "upstream_failed", message) from fault
 
 
 async def _stream(admitted: Admitted, outcome: Outcome, client: Client) -> None:
@@ -387,9 +387,8 @@ class _WhileConnected:
 async def _events(admitted: Admitted, outcome: Outcome) -> AsyncGenerator[bytes, None]:
     """The upstream's bytes. Raises UpstreamRefused."""
     if not admitted.order.ways:
-        created = int(timezone.now().timestamp())
         source = demo.stream(
-            admitted.order.call, completion_id=admitted.completion_id, created=created
+            admitted.order.call, completion_id=admitted.completion_id, created=_now_s()
         )
         async for data in source:
             yield data
@@ -400,12 +399,19 @@ async def _events(admitted: Admitted, outcome: Outcome) -> AsyncGenerator[bytes,
         if response.content_type != "text/event-stream":
             body = await response.content.read(2**16)
             raise refusal(name, 502, body, retry_after=None)
+        translator = dialects.of(way).stream(created=_now_s())
         try:
             async with asyncio.timeout(way.idle_timeout_s) as idle:
                 async for data in response.content.iter_any():
                     idle.reschedule(None)  # the client's pace is not the upstream's
-                    yield data
+                    yield translator.feed(data)
                     idle.reschedule(loop.time() + way.idle_timeout_s)
         except (aiohttp.ClientError, TimeoutError) as fault:
             message = f"The upstream {name} broke off"
             raise UpstreamRefused(502, "upstream_failed", message) from fault
+        if rest := translator.finish():
+            yield rest
+
+
+def _now_s() -> int:
+    return int(timezone.now().timestamp())

@@ -35,12 +35,22 @@ def _names(values: object) -> None:
 class Upstream(models.Model):
     """A server that completes for us. Host, path and key come from here alone (K2)."""
 
+    class Kind(models.TextChoices):
+        OPENAI = "openai", "OpenAI-compatible"
+        ANTHROPIC = "anthropic", "Anthropic"
+
     class OutputLimit(models.TextChoices):
         MAX_TOKENS = "max_tokens", "max_tokens"
         MAX_COMPLETION_TOKENS = "max_completion_tokens", "max_completion_tokens"
 
     id = models.CharField(primary_key=True, max_length=40, default=_upstream_id, editable=False)
     name = models.SlugField(unique=True, max_length=60)
+    kind = models.CharField(
+        max_length=20,
+        choices=Kind,
+        default=Kind.OPENAI,
+        help_text="What it speaks. Anthropic: the Messages API, with prompt caching and thinking.",
+    )
     base_url = models.CharField(max_length=300)  # without a trailing slash: "https://host/v1"
     sealed_api_key = models.TextField(editable=False)  # see set_api_key
     organization = models.ForeignKey(

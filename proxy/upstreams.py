@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
 
+from proxy import dialects
 from proxy.admission import Admitted
 from proxy.catalogue import Way
 from proxy.routing import breaker, in_order
@@ -17,6 +18,8 @@ from roocloud.lib import outbound
 MAX_ATTEMPTS = 3
 #: Bytes up to which a request is sent in one piece.
 _SMALL = 2**16
+#: Bytes of messages beyond which a body is rewritten beside the event loop.
+_LARGE = 2**18
 _MAX_ERROR = 2**16
 _ERROR_S = 10
 
@@ -76,7 +79,8 @@ class _BrokeOff(UpstreamRefused):
 
 
 async def _ask(admitted: Admitted, way: Way) -> aiohttp.ClientResponse:
-    """A response with status 200. Raises UpstreamRefused."""
+    """A response with status 200. Raises UpstreamRefused, and InvalidInput for a call that this
+    kind of upstream cannot be asked."""
     name = way.upstream
     if way.api_key is None:
         raise UpstreamRefused(
@@ -84,10 +88,13 @@ async def _ask(admitted: Admitted, way: Way) -> aiohttp.ClientResponse:
             "upstream_auth_failed",
             f"This server cannot read its key for the upstream {name}. Tell an administrator.",
         )
+    pieces = await _body(admitted, way)
     breaker.begin(way.upstream_id, now=time.monotonic())
     try:
         async with asyncio.timeout(way.first_byte_timeout_s):
-            response = await _post(admitted, way, way.api_key)
+            response = await _post(
+                way, way.api_key, pieces, is_stream=admitted.order.call.is_stream
+            )
         if response.status == 200:
             breaker.succeeded(way.upstream_id)
             return response
@@ -113,25 +120,28 @@ async def _ask(admitted: Admitted, way: Way) -> aiohttp.ClientResponse:
         raise
 
 
-async def _post(admitted: Admitted, way: Way, api_key: str) -> aiohttp.ClientResponse:
-    call = admitted.order.call
-    pieces = call.body_for(
-        model=way.model,
-        most=admitted.order.offer.max_tokens,
-        output_limit=way.output_limit,
-        dropped=way.dropped,
-        extra=way.extra,
-    )
+async def _body(admitted: Admitted, way: Way) -> Sequence[bytes | memoryview]:
+    call, dialect = admitted.order.call, dialects.of(way)
+    most = admitted.order.offer.max_tokens
+    if dialect.rewrites and len(memoryview(call.fields["messages"])) > _LARGE:
+        return await asyncio.to_thread(dialect.body, call, way, most=most)
+    return dialect.body(call, way, most=most)
+
+
+async def _post(
+    way: Way, api_key: str, pieces: Sequence[bytes | memoryview], *, is_stream: bool
+) -> aiohttp.ClientResponse:
+    dialect = dialects.of(way)
     size = sum(map(len, pieces))
     headers = {
-        "Authorization": f"Bearer {api_key}",
+        **dialect.headers(api_key),
         "Content-Type": "application/json",
         "Content-Length": str(size),
-        "Accept": "text/event-stream" if call.is_stream else "application/json",
+        "Accept": "text/event-stream" if is_stream else "application/json",
         "Accept-Encoding": "identity",
     }
     return await outbound.session().post(
-        f"{way.base_url}/chat/completions",
+        dialect.url(way.base_url),
         data=b"".join(pieces) if size <= _SMALL else _sent(pieces),
         headers=headers,
         allow_redirects=False,
@@ -141,7 +151,7 @@ async def _post(admitted: Admitted, way: Way, api_key: str) -> aiohttp.ClientRes
     )
 
 
-async def _sent(pieces: list[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
+async def _sent(pieces: Sequence[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
     for piece in pieces:
         yield piece
 

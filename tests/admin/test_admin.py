@@ -300,6 +300,7 @@ def test_a_key_goes_in_and_never_comes_out(cockpit, rows):
     path = reverse("admin:proxy_upstream_change", args=[quote(row.pk)])
     fields = {
         "name": row.name,
+        "kind": row.kind,
         "base_url": "https://b.example/v1/",
         "enabled": "on",
         "output_limit": "max_tokens",

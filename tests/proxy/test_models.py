@@ -190,6 +190,16 @@ class TestTheCommands:
         with pytest.raises(CommandError, match=field):
             call_command("create_upstream", name, base_url=url, api_key=key)
 
+    def test_name_the_kind_of_an_upstream(self, db):
+        for more in ({"kind": "anthropic"}, {}, {"api_key": "sk-2"}):
+            given = {"base_url": "https://x.example", "api_key": "sk-1", **more}
+            call_command("create_upstream", "claude", **given)
+            assert Upstream.unscoped.get().kind == "anthropic", "and leave it when it is not named"
+        with pytest.raises(CommandError, match="kind"):
+            call_command(
+                "create_upstream", "c", kind="x", base_url="https://x.example", api_key="k"
+            )
+
 
 def test_the_environments_upstream_comes_and_goes(db, settings):
     settings.ROOCLOUD_UPSTREAM_BASE_URL = "https://api.example.com/v1"

@@ -18,7 +18,8 @@ from tests.fakes.upstream import KEY, fake_upstream
 from tests.proxy.test_completions import all_settled, ask
 
 WAY = Way(
-    upstream_id="a", upstream="a", organization_id=None, base_url="https://a.example", api_key="k",
+    upstream_id="a", upstream="a", organization_id=None, kind="openai",
+    base_url="https://a.example", api_key="k",
     model="m", priority=0, weight=1, output_limit="max_tokens", dropped=(), extra=(),
     first_byte_timeout_s=1, idle_timeout_s=1,
 )  # fmt: skip

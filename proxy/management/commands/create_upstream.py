@@ -8,15 +8,21 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from proxy import actions
+from proxy.models import Upstream
 from roocloud.lib.refusals import Refusal
 
 
 class Command(BaseCommand):
-    help = "Make an OpenAI-compatible upstream, or give the one of that name a new address and key."
+    help = "Make an upstream, or give the one of that name a new address and key."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
         parser.add_argument("--base-url", required=True, help="such as https://api.example.com/v1")
+        parser.add_argument(
+            "--kind",
+            choices=Upstream.Kind.values,
+            help="what it speaks; a new one is OpenAI-compatible unless this says otherwise",
+        )
         parser.add_argument(
             "--api-key",
             default=os.environ.get("ROOCLOUD_API_KEY", ""),
@@ -29,6 +35,7 @@ class Command(BaseCommand):
                 name=options["name"],
                 base_url=options["base_url"],
                 api_key=options["api_key"],
+                kind=options["kind"],
                 by=None,
                 at=timezone.now(),
             )

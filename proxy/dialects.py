@@ -1,0 +1,89 @@
+"""How each kind of upstream is spoken to. No I/O.
+
+Clients speak chat completions; a dialect says what that becomes for one kind of upstream, and turns
+its answers back. What passes the meter is a chat completion whatever the upstream spoke.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from proxy.anthropic import Anthropic
+from proxy.calls import Call
+from proxy.catalogue import Way
+from proxy.models import Upstream
+
+
+class Translator(Protocol):
+    """Of one stream: ``feed`` it bytes cut anywhere, then ``finish``."""
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+class Dialect(Protocol):
+    """rewrites: whether a body is made anew, which for a large one takes time."""
+
+    rewrites: bool
+
+    def url(self, base_url: str) -> str: ...
+
+    def headers(self, api_key: str) -> dict[str, str]: ...
+
+    def body(self, call: Call, way: Way, *, most: int) -> Sequence[bytes | memoryview]:
+        """In pieces. most: the model's limit of output tokens. Raises InvalidInput."""
+        ...
+
+    def stream(self, *, created: int) -> Translator: ...
+
+    def answer(self, body: bytes, *, created: int) -> bytes:
+        """Raises ValueError for what is no answer."""
+        ...
+
+
+class _AsItIs:
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def finish(self) -> bytes:
+        return b""
+
+
+class OpenAI:
+    """What clients speak themselves: the same bytes, in both directions (F4)."""
+
+    rewrites = False
+
+    def url(self, base_url: str) -> str:
+        return f"{base_url}/chat/completions"
+
+    def headers(self, api_key: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {api_key}"}
+
+    def body(self, call: Call, way: Way, *, most: int) -> Sequence[bytes | memoryview]:
+        return call.body_for(
+            model=way.model,
+            most=most,
+            output_limit=way.output_limit,
+            dropped=way.dropped,
+            extra=way.extra,
+        )
+
+    def stream(self, *, created: int) -> Translator:
+        return _AsItIs()
+
+    def answer(self, body: bytes, *, created: int) -> bytes:
+        if body[:1].strip() not in (b"{", b""):
+            raise ValueError("no JSON")
+        return body
+
+
+_DIALECTS: dict[str, Dialect] = {
+    Upstream.Kind.OPENAI: OpenAI(),
+    Upstream.Kind.ANTHROPIC: Anthropic(),
+}
+
+
+def of(way: Way) -> Dialect:
+    """The dialect of the upstream on a way."""
+    return _DIALECTS[way.kind]
