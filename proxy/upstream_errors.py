@@ -9,7 +9,7 @@ from roocloud.lib.text import clean_label
 _MAX_TEXT = 1000
 _OVERFLOW = re.compile(
     r"context.{0,3}(length|window)|maximum context|tokens? exceed|too many tokens"
-    r"|prompt is too long|exceed context limit",
+    r"|(prompt|input) is too long|exceed context limit",
     re.IGNORECASE,
 )
 #: The words by which the client knows that it must shorten the conversation.

@@ -3,7 +3,6 @@
 Long texts and images are passed as the JSON they came as, never decoded.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -79,6 +78,7 @@ class _Reasoning(Struct):
 _messages = msgspec.json.Decoder(list[_Message])
 _parts = msgspec.json.Decoder(list[_Part])
 _image = msgspec.json.Decoder(_Image)
+_arguments = msgspec.json.Decoder(dict[str, Raw])
 _details = msgspec.json.Decoder(list[_Detail] | None)
 
 
@@ -272,10 +272,10 @@ def _tool_use(call: _Tool) -> Block:
 def _object(arguments: str) -> Any:
     """An object, also for arguments that a model left unfinished."""
     try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {"arguments": arguments}
+        _arguments.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return {"arguments": arguments}
+    return Raw(arguments.encode())
 
 
 def _tools(fields: dict[str, Raw]) -> list[Block]:
@@ -346,9 +346,9 @@ def _sampling(fields: dict[str, Raw]) -> Block:
     """Temperature goes before top_p, for newer models take one of the two."""
     found: Block = {}
     for name in _SAMPLING:
-        value = _field(fields, name, float | None)
+        value = _field(fields, name, int | None if name == "top_k" else float | None)
         if value is not None and not (name == "top_p" and "temperature" in found):
-            found[name] = int(value) if name == "top_k" else min(value, 1.0)
+            found[name] = value if name == "top_k" else min(value, 1.0)
     return found
 
 

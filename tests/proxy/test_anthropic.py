@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -95,7 +96,7 @@ class TestAConversation:
              "content": [{"type": "text", "text": "(empty)"}]},
         ]  # fmt: skip
 
-    @pytest.mark.parametrize("arguments", ["{", "[1]", "5", "[" * 100_000])
+    @pytest.mark.parametrize("arguments", ["{", "[1]", "5", "[" * 100_000, '{"a": NaN}'])
     def test_survives_arguments_that_are_no_object(self, arguments):
         call = {"id": "a", "function": {"name": "f", "arguments": arguments}}
         body = translated([ASK, {"role": "assistant", "content": None, "tool_calls": [call]}])
@@ -157,6 +158,39 @@ class TestAConversation:
         assert refused([ASK], tools=5) == "tools"
         assert refused([ASK], stop=5) == "stop"
         assert refused([ASK], temperature="hot") == "temperature"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\\ud83d"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+PART = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "image_url"])}, optional={"text": JSON, "image_url": JSON}
+)
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool"])},
+    optional={
+        "content": JSON | st.lists(PART, max_size=3),
+        "tool_calls": JSON | st.lists(st.just({"id": "a", "function": {"name": "f"}})),
+        "tool_call_id": JSON,
+        "reasoning_details": JSON | st.lists(st.fixed_dictionaries({"type": JSON, "format": JSON})),
+    },
+)
+FIELD = st.dictionaries(
+    st.sampled_from(
+        ["tools", "tool_choice", "parallel_tool_calls", "reasoning", "reasoning_effort",
+         "temperature", "top_p", "top_k", "stop"]
+    ), JSON,
+)  # fmt: skip
+
+
+@given(st.lists(MESSAGE, min_size=1, max_size=4), FIELD)
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_asked_is_translated_or_refused(messages, fields):
+    """F5"""
+    with suppress(InvalidInput):
+        translated(messages, **fields)
 
 
 class TestARequest:
@@ -481,6 +515,7 @@ class TestAWholeAnswer:
         (400, fake.OVERFLOW, "context_length_exceeded", False),
         (400, "input length and `max_tokens` exceed context limit: 1 + 2 > 2",
          "context_length_exceeded", False),
+        (400, "Input is too long for requested model.", "context_length_exceeded", False),
         (400, "Your credit balance is too low to access the Anthropic API.",
          "upstream_out_of_credit", True),
         (400, "messages.0: all messages must have content", "upstream_refused", False),
