@@ -1,5 +1,6 @@
 # make run    installs what is missing and serves on http://localhost:3000
 # make test   every test, on every database that is reachable
+# make faults  the tests of money and keys with their full figures, which take minutes
 # make bench-proxy  the proxy against its peers, as ratios of one run (see bench/README.md)
 # make check  format, lint, types, import contracts, migrations, deployment checks
 SHELL := /bin/bash
@@ -8,7 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check --require-hashes --no-deps
 
-.PHONY: run setup test check bench-proxy fix migrations vendor lock docs
+.PHONY: run setup test check faults bench-proxy fix migrations vendor lock docs
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed static/vendor/.installed
@@ -21,6 +22,9 @@ test: setup
 
 check: setup
 	@scripts/check
+
+faults: setup
+	@scripts/test -m faults
 
 bench-proxy: setup
 	@$(PY) bench/measure_proxy.py
