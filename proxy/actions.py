@@ -1,7 +1,8 @@
 """Every write to upstreams and the catalogue."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -13,6 +14,9 @@ from audit import actions as audit
 from proxy.models import Alias, LanguageModel, Price, Route, Upstream
 from roocloud.lib.crypto import CannotUnseal
 from roocloud.lib.refusals import InvalidInput
+
+if TYPE_CHECKING:
+    from orgs.models import Organization
 
 ENVIRONMENT_UPSTREAM = "environment"
 
@@ -113,6 +117,8 @@ class ModelFacts:
     context_window: int | None = None
     max_tokens: int | None = None
     tags: list[str] | None = None
+    settings: dict[str, Any] | None = None
+    versioned_settings: dict[str, Any] | None = None
 
 
 def put_model(
@@ -140,9 +146,9 @@ def put_model(
         model = LanguageModel.unscoped.filter(model_id=model_id).first() or LanguageModel(
             model_id=model_id, name=model_id, created_at=at
         )
-        for field in ("name", "description", "context_window", "max_tokens", "tags"):
-            if (value := getattr(facts, field)) is not None:
-                setattr(model, field, value)
+        for fact in fields(facts):
+            if (value := getattr(facts, fact.name)) is not None:
+                setattr(model, fact.name, value)
         model.visible = True
         model.save()
         Route.unscoped.update_or_create(
@@ -167,6 +173,17 @@ def put_alias(*, alias: str, model: LanguageModel) -> Alias:
     """Let ``alias`` mean ``model``."""
     found, _ = Alias.unscoped.update_or_create(alias=alias, defaults={"model": model})
     return found
+
+
+def hide_models_of(*, instance: "Organization", **_: object) -> None:
+    """Before an organization is deleted: a model that names it alone would then name nobody, which
+    means everybody (A1)."""
+    others = LanguageModel.organizations.through.objects.exclude(organization=instance)
+    for model in LanguageModel.unscoped.filter(organizations=instance).exclude(
+        pk__in=others.values("languagemodel_id")
+    ):
+        model.visible = False
+        model.save(update_fields=["visible"])
 
 
 def _set_price(model: LanguageModel, price: NewPrice, *, at: datetime) -> None:

@@ -112,6 +112,12 @@ class LanguageModelForm(forms.ModelForm[LanguageModel]):
     def clean_tags(self) -> list[str]:
         return self.cleaned_data["tags"] or []
 
+    def clean_settings(self) -> dict[str, Any]:
+        return self.cleaned_data["settings"] or {}
+
+    def clean_versioned_settings(self) -> dict[str, Any]:
+        return self.cleaned_data["versioned_settings"] or {}
+
 
 class AliasInline(admin.TabularInline[Alias, LanguageModel]):
     model = Alias
@@ -125,6 +131,7 @@ class LanguageModelAdmin(admin.ModelAdmin[LanguageModel]):
     list_filter = ("visible", "deprecated", "routes__upstream")
     search_fields = ("model_id", "name")
     ordering = ("model_id",)
+    filter_horizontal = ("organizations",)
     inlines = (RouteInline, PriceInline, AliasInline)
 
     def save_model(
