@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 
+from django.core.exceptions import ValidationError
+
 from accounts.actors import Actor
 from proxy import actions, listings
 from proxy.listings import Listed, ListPrice
+from proxy.model_settings import check_settings, check_versioned_settings
 from proxy.models import LanguageModel, Price, Route, Upstream
 from roocloud.lib.money import NANOS_PER_USD
 from roocloud.lib.refusals import InvalidInput
@@ -225,6 +228,11 @@ def take(
     """
     if not 0 < len(listed.id) <= 160:
         raise InvalidInput("must be an id of at most 160 characters", field="id")
+    try:
+        check_settings(listed.settings or {})
+        check_versioned_settings(listed.versioned_settings or {})
+    except ValidationError as refusal:
+        raise InvalidInput(refusal.messages[0], field="settings") from None
     routes = Route.unscoped.filter(upstream=upstream, upstream_model=listed.id)
     known = {route.upstream_model: route for route in routes.select_related("model")}
     model_id = _model_id(upstream, listed.id, known)
@@ -257,10 +265,15 @@ def price_text(price: ListPrice | None) -> str:
     """``$3 in, $15 out, $0.3 cached, $3.75 cache write`` per million tokens, to the nano-dollar."""
     if price is None:
         return "no price"
-    if not any(_given(price)):
+    if is_free(price):
         return "free"
     words = zip(("in", "out", "cached", "cache write"), _given(price), strict=True)
     return ", ".join(f"${usd(nanos)} {word}" for word, nanos in words if nanos is not None)
+
+
+def is_free(price: ListPrice) -> bool:
+    """Whether it says 0 for every class."""
+    return not any(_given(price))
 
 
 def usd(nanos: int) -> str:

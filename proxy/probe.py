@@ -88,13 +88,15 @@ def examine(upstream: Upstream, *, model: str = "") -> Report:
     listed: list[Listed] = []
     try:
         answer = _fetched_list(upstream)
-        _good(said, ADDRESS, f"{_host(upstream)} may be connected to.")
+        _good(said, ADDRESS, _address_words(upstream))
         _good(said, CONNECTION, _connected(upstream, answer))
         listed = _listed(upstream, answer)
         _good(said, KEY, _key_words(upstream))
         _good(said, MODELS, f"It lists {len(listed)} models.")
     except NotReached as fault:
         said[fault.step] = Step(fault.step, "bad", fault.message)
+        if fault.step == CONNECTION:
+            _good(said, ADDRESS, _address_words(upstream))
     # One without a list may complete all the same.
     stops = {ADDRESS, CONNECTION, KEY} & {
         name for name, step in said.items() if step.state == "bad"
@@ -112,8 +114,8 @@ def _good(said: dict[str, Step], name: str, words: str) -> None:
     said[name] = Step(name, "good", words)
 
 
-def _host(upstream: Upstream) -> str:
-    return urlsplit(upstream.base_url).hostname or upstream.base_url
+def _address_words(upstream: Upstream) -> str:
+    return f"{urlsplit(upstream.base_url).hostname} may be connected to."
 
 
 def _connected(upstream: Upstream, answer: _Answer) -> str:
