@@ -161,7 +161,7 @@ class TestReading:
             ({"id": "gpt-5", "context_window": 131072, "max_completion_tokens": 65536}, 131072, 65536),
             ({"id": "gpt-5", "max_context_length": 128000, "capabilities": {"completion_chat": True}}, 128000, None),
             ({"id": "gpt-5", "type": "model", "display_name": "G", "max_input_tokens": 9, "max_tokens": 5}, 9, 5),
-            ({"id": "gpt-5", "pricing": {"input": 3, "output": 15}}, None, None),
+            ({"id": "gpt-5", "pricing": {"input": 0.02, "output": 0.05}}, None, None),
         ],
         ids=["openai", "gemini", "vllm", "groq", "mistral", "anthropic", "together"],
     )  # fmt: skip
