@@ -184,7 +184,9 @@ def _row(number: int, change: Change, *, typed: Mapping[str, str], chooses_all: 
         shown = "" if nanos is None else imports.usd(nanos)
         prices.append((f"{name}-{number}", label, typed.get(f"{name}-{number}", shown)))
     record = msgspec.json.encode(change.listed).decode()
-    is_chosen = f"take-{number}" in typed or (chooses_all and change.is_for_all)
+    is_chosen = f"take-{number}" in typed or (
+        chooses_all and change.is_takeable and not change.is_disputed
+    )
     return Row(change, prices, record, is_chosen)
 
 

@@ -36,7 +36,7 @@ class Change:
     state: new, changed, same; kept: its route was switched off or leads to another of the
     upstream's models, by somebody's choice; gone: the upstream does not list it any more. present:
     the price that counts now. price: the listed one; None leaves the present one, and without any
-    the model is not offered.
+    the model is not offered. elsewhere: the other upstreams of the model.
     """
 
     state: str
@@ -45,7 +45,8 @@ class Change:
     present: ListPrice | None
     price: ListPrice | None
     facts: tuple[Fact, ...] = ()
-    notes: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    why_kept: tuple[str, ...] = ()
 
     @property
     def is_priced(self) -> bool:
@@ -56,9 +57,22 @@ class Change:
         return self.price is not None and self.price != self.present
 
     @property
-    def is_for_all(self) -> bool:
-        """Whether taking everything takes this too: not what needs a price or a decision first."""
+    def is_takeable(self) -> bool:
+        """Whether it may be taken unseen: not what needs a price, or was left alone by choice."""
         return self.state in ("new", "changed") and self.is_priced
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether it would change what another upstream is completed and charged by."""
+        return bool(self.elsewhere) and bool(self.facts or self.changes_price)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know before it is taken."""
+        notes = list(self.listed.notes)
+        if self.elsewhere:
+            notes.append(f"also completed at {', '.join(self.elsewhere)}, for the same price")
+        return [*notes, *self.why_kept]
 
 
 def differences(
@@ -156,20 +170,24 @@ def _change(
     model, row = known or (None, None)
     present = ListPrice(*row.given()) if row else None  # type: ignore[arg-type]  # in its order
     facts = _facts(model, listed) if model else ()
-    notes = list(listed.notes)
-    if elsewhere:
-        notes.append(f"also completed at {', '.join(elsewhere)}, for the same price")
+    kept = _why_kept(route, listed)
     if route is None:
         state = "new"
-    elif route.upstream_model != listed.id:
+    elif kept:
         state = "kept"
-        notes.append(f"its route leads to {route.upstream_model}")
-    elif not route.enabled:
-        state = "kept"
-        notes.append("its route is switched off")
     else:
         state = "same" if not facts and listed.price in (None, present) else "changed"
-    return Change(state, listed, model_id, present, listed.price, facts, tuple(notes))
+    return Change(
+        state, listed, model_id, present, listed.price, facts, tuple(elsewhere), tuple(kept)
+    )
+
+
+def _why_kept(route: Route | None, listed: Listed) -> list[str]:
+    if route is None:
+        return []
+    if route.upstream_model != listed.id:
+        return [f"its route leads to {route.upstream_model}"]
+    return [] if route.enabled else ["its route is switched off"]
 
 
 def _facts(model: LanguageModel, listed: Listed) -> tuple[Fact, ...]:
@@ -192,9 +210,9 @@ def _facts(model: LanguageModel, listed: Listed) -> tuple[Fact, ...]:
 def _tags(model: LanguageModel | None, listed: Listed) -> list[str] | None:
     if listed.tags is None:
         return None
-    own = [tag for tag in model.tags if tag not in {*_LISTED_TAGS, *listed.tags}] if model else []
-    kept = [tag for tag in model.tags if tag in listed.tags] if model else []
-    return [*kept, *(tag for tag in listed.tags if tag not in kept), *own]
+    present = model.tags if model else []
+    kept = [tag for tag in present if tag in listed.tags or tag not in _LISTED_TAGS]
+    return [*kept, *(tag for tag in listed.tags if tag not in kept)]
 
 
 def _joined(tags: list[str] | None) -> str | None:

@@ -232,7 +232,7 @@ def differ(upstream, listed, **more) -> list[imports.Change]:
 
 def take_all(upstream, listed) -> None:
     for change in differ(upstream, listed):
-        if change.is_for_all:
+        if change.is_takeable:
             imports.take(upstream, change.listed, change.price, by=None, at=timezone.now())
 
 
@@ -280,7 +280,7 @@ class TestTaking:
     def test_without_a_price_nothing_is_taken_with_the_rest_nor_offered(self, upstream, client):
         bare = Listed(id="llama3")
         [change] = differ(upstream, [bare])
-        assert (change.state, change.is_for_all) == ("new", False)
+        assert (change.state, change.is_takeable) == ("new", False)
         imports.take(upstream, bare, None, by=None, at=timezone.now())
         assert client.get("/proxy/v1/models").json()["data"] == []
         imports.take(upstream, bare, ListPrice(0, 0), by=None, at=timezone.now())
@@ -292,12 +292,12 @@ class TestTaking:
         grown = Listed(id=OPUS.id, name="Opus!", context_window=2000, tags=["vision", "reasoning"])
         [change] = differ(upstream, [grown])
         assert [(fact.label, fact.before, fact.after) for fact in change.facts] == [
-            ("context", "1,000", "2,000"), ("tags", "vision stealth", "vision reasoning stealth"),
+            ("context", "1,000", "2,000"), ("tags", "vision stealth", "vision stealth reasoning"),
         ]  # fmt: skip
         take_all(upstream, [grown])
         model = LanguageModel.unscoped.get()
         assert (model.name, model.context_window, model.max_tokens, model.tags, model.visible) == (
-            "Our Opus", 2000, 100, ["vision", "reasoning", "stealth"], False,
+            "Our Opus", 2000, 100, ["vision", "stealth", "reasoning"], False,
         )  # fmt: skip
 
     def test_a_route_that_somebody_chose_is_kept(self, upstream):
@@ -314,7 +314,7 @@ class TestTaking:
         other = Listed(id="claude-haiku-5-5", price=ListPrice(1, 1))
         assert [c.state for c in differ(upstream, [other])] == ["new"]
         gone = differ(upstream, [other], is_complete=True)[-1]
-        assert (gone.state, gone.model_id, gone.is_for_all) == (
+        assert (gone.state, gone.model_id, gone.is_takeable) == (
             "gone",
             "anthropic/claude-opus-4.6",
             False,
@@ -339,7 +339,7 @@ class TestTaking:
         listed = Listed(id="anthropic/claude-opus-4.6", price=ListPrice(5, 25, 1))
         [change] = differ(second, [listed])
         assert change.state == "new"
-        assert change.notes == ("also completed at main, for the same price",)
+        assert change.notes == ["also completed at main, for the same price"]
         take_all(second, [listed])
         assert LanguageModel.unscoped.get().routes.count() == 2
         assert Price.unscoped.count() == 1
@@ -389,6 +389,28 @@ class TestTheCommand:
         model = LanguageModel.unscoped.get()
         assert (model.model_id, model.name) == ("anthropic/claude-opus-4.6", "Claude Opus 4.6")
         assert model.prices.get().input_nanos_per_mtok == 5 * USD
+
+    def test_upstreams_that_disagree_do_not_change_a_model_to_and_fro(self, upstream, tmp_path):
+        file = tmp_path / "api.json"
+        opus = {"limit": {"context": 9000, "output": 100}, "cost": {"input": 4, "output": 20}}
+        same = {"limit": {"context": 1000, "output": 100}, "cost": {"input": 5, "output": 25}}
+        file.write_bytes(bytes_of({
+            "anthropic": {"models": {"claude-opus-4-6": same}},
+            "openrouter": {"models": {"anthropic/claude-opus-4.6": opus}},
+        }))  # fmt: skip
+        actions.put_upstream(
+            name="router", base_url="https://openrouter.ai/api/v1", api_key="k", by=None, at=timezone.now()
+        )  # fmt: skip
+        for _ in range(2):
+            shown = run(str(file), apply=True)
+            assert "new, taken only if --upstream names this one" in shown
+            assert "also completed at main" in shown
+        model = LanguageModel.unscoped.get()
+        assert (model.context_window, model.prices.count(), model.routes.count()) == (1000, 1, 1)
+
+        assert "1 changed" in run(str(file), upstream="router", apply=True)
+        assert "0 changed" in run(str(file), upstream="router", apply=True)
+        assert (model.prices.count(), model.routes.count()) == (2, 2)
 
     def test_asks_the_upstream_itself(self, upstream):
         with fake_lister() as fake:

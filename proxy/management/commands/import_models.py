@@ -105,8 +105,10 @@ class Command(BaseCommand):
         self.stdout.write(f"{upstream.name} ({upstream.base_url})")
         for change in changes:
             if change.state != "same":
-                self.stdout.write(self._line(change))
-        chosen = [change for change in changes if change.is_for_all]
+                self.stdout.write(self._line(change, is_named=options["upstream"] is not None))
+        # Two upstreams that disagree about a model would change it to and fro.
+        is_named = options["upstream"] is not None
+        chosen = [c for c in changes if c.is_takeable and (is_named or not c.is_disputed)]
         same = sum(change.state == "same" for change in changes)
         if not options["apply"]:
             self.stdout.write(
@@ -117,12 +119,14 @@ class Command(BaseCommand):
             imports.take(upstream, change.listed, change.price, by=None, at=now)
         self.stdout.write(f"{len(chosen)} changed, {same} the same.")
 
-    def _line(self, change: Change) -> str:
+    def _line(self, change: Change, *, is_named: bool) -> str:
         price = imports.price_text(change.price or change.present)
         if change.changes_price and change.present:
             price = f"{imports.price_text(change.present)} -> {price}"
         facts = [f"{fact.label} {fact.before or 'none'} -> {fact.after}" for fact in change.facts]
         words = [change.state if change.is_priced else f"{change.state}, not taken without a price"]
+        if change.is_disputed and not is_named:
+            words = [f"{change.state}, taken only if --upstream names this one"]
         return f"{_SIGNS[change.state]} {change.model_id}: " + "; ".join(
             [*words, price, *facts, *change.notes]
         )
