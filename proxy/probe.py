@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 from asgiref.sync import async_to_sync
 
-from proxy import listings
+from proxy import dialects, listings
 from proxy.listings import Listed
 from proxy.models import Upstream
 from proxy.upstream_errors import refusal
@@ -131,15 +131,17 @@ def _key_words(upstream: Upstream) -> str:
 
 def _fetched_list(upstream: Upstream) -> _Answer:
     """Whatever it answers. Raises NotReached."""
-    return _ask(upstream, "GET", "/models", None, limit_s=_LIST_S, most=_MAX_LIST)
+    url = dialects.of(upstream).models_url(upstream.base_url)
+    return _ask(upstream, "GET", url, None, limit_s=_LIST_S, most=_MAX_LIST)
 
 
 def _listed(upstream: Upstream, answer: _Answer) -> list[Listed]:
-    url = f"{upstream.base_url}/models"
+    url = dialects.of(upstream).models_url(upstream.base_url)
     if answer.status in (401, 403):
         raise NotReached(KEY, "The key is not accepted. Give the upstream another one.")
     if answer.status in (404, 405):
-        hint = "" if upstream.base_url.endswith("/v1") else " Most addresses end in /v1."
+        is_odd = upstream.kind == Upstream.Kind.OPENAI and not upstream.base_url.endswith("/v1")
+        hint = " Most addresses end in /v1." if is_odd else ""
         raise NotReached(MODELS, f"There is no list of models at {url}.{hint}")
     if 300 <= answer.status < 400:
         target = clean_label(answer.location, 200) or "another place"
@@ -161,34 +163,37 @@ def _listed(upstream: Upstream, answer: _Answer) -> list[Listed]:
 
 def _complete(upstream: Upstream, model: str) -> str:
     """What came of one token. Raises NotReached."""
+    is_native = upstream.kind == Upstream.Kind.ANTHROPIC
     question = {
         "model": model,
         "messages": [{"role": "user", "content": "Hi"}],
-        str(upstream.output_limit): 1,
+        "max_tokens" if is_native else str(upstream.output_limit): 1,
     }
-    answer = _ask(
-        upstream, "POST", "/chat/completions", question, limit_s=_COMPLETION_S, most=_MAX_ANSWER
-    )
+    url = dialects.of(upstream).url(upstream.base_url)
+    answer = _ask(upstream, "POST", url, question, limit_s=_COMPLETION_S, most=_MAX_ANSWER)
     if answer.status != 200:
         refused = refusal(upstream.name, answer.status, answer.body, retry_after=None)
         step = KEY if answer.status in (401, 403) else COMPLETION
         words = refused.message.replace(upstream.api_key(), "…")
         raise NotReached(step, f"{clean_label(model, 100)} refused: {words}")
     try:
-        is_answer = bool(wire.read(answer.body, _Completion).choices)
+        completion = wire.read(answer.body, _Completion)
     except InvalidInput:
-        is_answer = False
-    if not is_answer:
+        completion = _Completion()
+    if not completion.choices and completion.type != "message":
         raise NotReached(COMPLETION, "It answered with something else than a completion.")
     return f"{clean_label(model, 100)} answered after {answer.took_ms} ms. It was not charged here."
 
 
 class _Completion(msgspec.Struct):
-    choices: list[dict[str, object]]
+    """choices: of a chat completion. type: "message" of Anthropic's."""
+
+    choices: list[dict[str, object]] = []
+    type: str = ""
 
 
 def _ask(
-    upstream: Upstream, method: str, path: str, body: object, *, limit_s: float, most: int
+    upstream: Upstream, method: str, url: str, body: object, *, limit_s: float, most: int
 ) -> _Answer:
     try:
         key = upstream.api_key()
@@ -197,11 +202,11 @@ def _ask(
             KEY, "This server cannot read the stored key. Give the upstream its key again."
         ) from None
     headers = {
-        "Authorization": f"Bearer {key}",
+        **dialects.of(upstream).headers(key),
+        "Content-Type": "application/json",
         "Accept": "application/json",
         "Accept-Encoding": "identity",
     }
-    url = f"{upstream.base_url}{path}"
     try:
         return async_to_sync(_asked)(method, url, headers, body, limit_s=limit_s, most=most)
     except (aiohttp.ClientError, OSError, ValueError) as fault:

@@ -33,7 +33,8 @@ class FakeLister:
         return self._answer(request, self.completion_status, self.completion)
 
     def _answer(self, request: web.Request, status: int, body: Any) -> web.Response:
-        if request.headers.get("Authorization") != f"Bearer {KEY}":
+        given = (request.headers.get("Authorization"), request.headers.get("x-api-key"))
+        if given not in ((f"Bearer {KEY}", None), (None, KEY)):
             error = {"error": {"message": f"Incorrect API key provided: {KEY}"}}
             return web.json_response(error, status=401)
         if isinstance(body, bytes):
@@ -50,6 +51,7 @@ def fake_lister() -> Iterator[FakeLister]:
         [
             web.get("/v1/models", fake.list_models),
             web.post("/v1/chat/completions", fake.complete),
+            web.post("/v1/messages", fake.complete),
         ]
     )
     with on_loopback(app) as url:

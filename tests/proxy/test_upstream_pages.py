@@ -234,6 +234,24 @@ class TestTheTest:
         assert not Hold.unscoped.exists()
 
 
+def test_anthropics_own_api_is_asked_in_its_words(upstream, fake):
+    upstream.kind, upstream.base_url = "anthropic", fake.url.removesuffix("/v1")
+    upstream.set_api_key(KEY)
+    upstream.save()
+    fake.models = {"data": [{"type": "model", "id": "claude-opus-4-6", "display_name": "Opus"}]}
+    fake.completion = {"type": "message", "content": [{"type": "text", "text": "H"}]}
+    found = steps(upstream, model="claude-opus-4-6")
+    assert {state for state, _ in found.values()} == {"good"}
+    assert fake.asked == [
+        ("/v1/models", None),
+        (
+            "/v1/messages",
+            {"model": "claude-opus-4-6", "messages": [{"role": "user", "content": "Hi"}],
+             "max_tokens": 1},
+        ),
+    ]  # fmt: skip
+
+
 def steps(upstream, **more) -> dict[str, tuple[str, str]]:
     return {step.name: (step.state, step.said) for step in probe.examine(upstream, **more).steps}
 
