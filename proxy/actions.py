@@ -1,7 +1,8 @@
 """Every write to upstreams and the catalogue."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -13,6 +14,9 @@ from audit import actions as audit
 from proxy.models import Alias, LanguageModel, Price, Route, Upstream
 from roocloud.lib.crypto import CannotUnseal
 from roocloud.lib.refusals import InvalidInput
+
+if TYPE_CHECKING:
+    from orgs.models import Organization
 
 ENVIRONMENT_UPSTREAM = "environment"
 
@@ -113,6 +117,9 @@ class ModelFacts:
     context_window: int | None = None
     max_tokens: int | None = None
     tags: list[str] | None = None
+    deprecated: bool | None = None
+    settings: dict[str, Any] | None = None
+    versioned_settings: dict[str, Any] | None = None
 
 
 def put_model(
@@ -140,10 +147,9 @@ def put_model(
         model = LanguageModel.unscoped.filter(model_id=model_id).first() or LanguageModel(
             model_id=model_id, name=model_id, created_at=at
         )
-        for field in ("name", "description", "context_window", "max_tokens", "tags"):
-            if (value := getattr(facts, field)) is not None:
-                setattr(model, field, value)
-        model.visible = True
+        for fact in fields(facts):
+            if (value := getattr(facts, fact.name)) is not None:
+                setattr(model, fact.name, value)
         model.save()
         Route.unscoped.update_or_create(
             model=model,
@@ -151,7 +157,7 @@ def put_model(
             defaults={"upstream_model": upstream_model, "enabled": True},
         )
         if price is not None:
-            _set_price(model, price, at=at)
+            _set_price(model, price, by=by, at=at)
         audit.record(
             action="model.saved",
             actor=by,
@@ -169,7 +175,35 @@ def put_alias(*, alias: str, model: LanguageModel) -> Alias:
     return found
 
 
-def _set_price(model: LanguageModel, price: NewPrice, *, at: datetime) -> None:
+def hide_models_of(*, instance: "Organization", **_: object) -> None:
+    """Before an organization is deleted: a model that names it alone would then name nobody, which
+    means everybody (A1)."""
+    others = LanguageModel.organizations.through.objects.exclude(organization=instance)
+    for model in LanguageModel.unscoped.filter(organizations=instance).exclude(
+        pk__in=others.values("languagemodel_id")
+    ):
+        model.visible = False
+        model.save(update_fields=["visible"])
+
+
+def close_route(*, upstream: Upstream, upstream_model: str, by: Actor | None, at: datetime) -> None:
+    """Complete nothing there any more. A model without another route is not offered."""
+    with transaction.atomic():
+        routes = Route.unscoped.filter(upstream=upstream, upstream_model=upstream_model)
+        for route in routes.filter(enabled=True).select_related("model"):
+            route.enabled = False
+            route.save(update_fields=["enabled"])
+            audit.record(
+                action="model.route_closed",
+                actor=by,
+                target_kind="model",
+                target_id=route.model.model_id,
+                before={"upstream": upstream.name, "upstream_model": upstream_model},
+                at=at,
+            )
+
+
+def _set_price(model: LanguageModel, price: NewPrice, *, by: Actor | None, at: datetime) -> None:
     present = model.prices.filter(valid_from__lte=at).order_by("-valid_from").first()
     row = Price(
         model=model,
@@ -179,5 +213,15 @@ def _set_price(model: LanguageModel, price: NewPrice, *, at: datetime) -> None:
         cache_read_nanos_per_mtok=price.cache_read,
         cache_write_nanos_per_mtok=price.cache_write,
     )
-    if present is None or present.given() != row.given():
-        row.save(force_insert=True)
+    if present is not None and present.given() == row.given():
+        return
+    row.save(force_insert=True)
+    audit.record(
+        action="model.price_saved",
+        actor=by,
+        target_kind="model",
+        target_id=model.model_id,
+        before={"nanos_per_mtok": present.given()} if present else None,
+        after={"nanos_per_mtok": row.given()},
+        at=at,
+    )

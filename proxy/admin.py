@@ -5,12 +5,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.forms.models import model_to_dict
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
 from django.utils import timezone
 
 from accounts.actors import web_actor
 from audit import actions as audit
-from proxy import actions
+from proxy import actions, admin_pages
 from proxy.models import Alias, Completion, LanguageModel, Price, Route, Upstream
 from roocloud.lib.admin import ReadOnlyAdmin
 from roocloud.lib.money import format_usd
@@ -63,6 +64,22 @@ class UpstreamAdmin(admin.ModelAdmin[Upstream]):
     search_fields = ("name", "base_url")
     ordering = ("name",)
 
+    def get_urls(self) -> list[URLPattern]:
+        return [*admin_pages.urls(self.admin_site), *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        pages = {
+            "may_test": admin_pages.may_test(request),
+            "may_import": admin_pages.may_import(request),
+        }
+        return super().change_view(request, object_id, form_url, {**pages, **(extra_context or {})})
+
     def has_delete_permission(self, request: HttpRequest, obj: Upstream | None = None) -> bool:
         return False  # disable it: completions name it
 
@@ -112,6 +129,12 @@ class LanguageModelForm(forms.ModelForm[LanguageModel]):
     def clean_tags(self) -> list[str]:
         return self.cleaned_data["tags"] or []
 
+    def clean_settings(self) -> dict[str, Any]:
+        return self.cleaned_data["settings"] or {}
+
+    def clean_versioned_settings(self) -> dict[str, Any]:
+        return self.cleaned_data["versioned_settings"] or {}
+
 
 class AliasInline(admin.TabularInline[Alias, LanguageModel]):
     model = Alias
@@ -125,6 +148,7 @@ class LanguageModelAdmin(admin.ModelAdmin[LanguageModel]):
     list_filter = ("visible", "deprecated", "routes__upstream")
     search_fields = ("model_id", "name")
     ordering = ("model_id",)
+    filter_horizontal = ("organizations",)
     inlines = (RouteInline, PriceInline, AliasInline)
 
     def save_model(

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import pre_delete
 
 
 class ProxyConfig(AppConfig):
@@ -7,10 +8,13 @@ class ProxyConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import model_choices
-        from proxy import catalogue, queries
+        from proxy import actions, catalogue, queries
         from proxy.models import Upstream
         from roocloud.lib import sealed
 
         catalogue.watch()
         sealed.register(Upstream, "sealed_api_key", Upstream.renewed_api_key)
+        pre_delete.connect(
+            actions.hide_models_of, sender="orgs.Organization", dispatch_uid="proxy.organizations"
+        )
         model_choices.register(queries.model_choices)

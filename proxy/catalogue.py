@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from accounts.actors import Actor
 from proxy import demo
@@ -55,18 +55,22 @@ class Priced:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A model that may be completed. prices: newest first. No ways: the demo answers."""
+    """A model that may be completed. prices: newest first. No ways: the demo answers.
+    organizations: whose members alone may use it; empty for everybody."""
 
     model_id: str
     context_window: int
     max_tokens: int
     prices: tuple[Priced, ...]
     ways: tuple[Way, ...]
+    organizations: frozenset[str] = frozenset()
 
     def price(self, at: datetime) -> Priced | None:
         return next((price for price in self.prices if price.valid_from <= at), None)
 
     def ways_for(self, actor: Actor) -> list[Way]:
+        if self.organizations and actor.organization_id not in self.organizations:
+            return []
         return [w for w in self.ways if w.organization_id in (None, actor.organization_id)]
 
 
@@ -122,6 +126,8 @@ def watch() -> None:
     for model in (Upstream, LanguageModel, Route, Price, Alias):
         for signal in (post_save, post_delete):
             signal.connect(_changed, sender=model, dispatch_uid=f"catalogue.{model.__name__}")
+    named = LanguageModel.organizations.through
+    m2m_changed.connect(_changed, sender=named, dispatch_uid="catalogue.organizations")
 
 
 def _read(at: datetime) -> Catalogue:
@@ -133,6 +139,10 @@ def _read(at: datetime) -> Catalogue:
     for price in Price.unscoped.filter(model__in=ways).order_by("-valid_from"):
         priced = Priced(price.valid_from, price.pk, price.rates())
         prices.setdefault(price.model_id, []).append(priced)
+    named: dict[int, set[str]] = {}
+    members = LanguageModel.organizations.through.objects.filter(languagemodel__in=ways)
+    for model_pk, organization_id in members.values_list("languagemodel_id", "organization_id"):
+        named.setdefault(model_pk, set()).add(organization_id)
     offers = {
         model.model_id: Offer(
             model_id=model.model_id,
@@ -140,6 +150,7 @@ def _read(at: datetime) -> Catalogue:
             max_tokens=model.max_tokens,
             prices=tuple(prices.get(model.pk, ())),
             ways=tuple(ways[model.pk]),
+            organizations=frozenset(named.get(model.pk, ())),
         )
         for model in LanguageModel.unscoped.filter(pk__in=ways, visible=True)
     }

@@ -28,6 +28,8 @@ class Dialect(Protocol):
 
     def url(self, base_url: str) -> str: ...
 
+    def models_url(self, base_url: str) -> str: ...
+
     def headers(self, api_key: str) -> dict[str, str]: ...
 
     def body(self, call: Call, way: Way, *, most: int) -> Sequence[bytes | memoryview]:
@@ -57,6 +59,9 @@ class OpenAI:
     def url(self, base_url: str) -> str:
         return f"{base_url}/chat/completions"
 
+    def models_url(self, base_url: str) -> str:
+        return f"{base_url}/models"
+
     def headers(self, api_key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {api_key}"}
 
@@ -84,6 +89,6 @@ _DIALECTS: dict[str, Dialect] = {
 }
 
 
-def of(way: Way) -> Dialect:
-    """The dialect of the upstream on a way."""
-    return _DIALECTS[way.kind]
+def of(upstream: Way | Upstream) -> Dialect:
+    """The dialect of an upstream, or of the one on a way."""
+    return _DIALECTS[upstream.kind]

@@ -9,6 +9,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import CheckConstraint, Exists, OuterRef, Q, Subquery, UniqueConstraint
 
+from proxy.model_settings import check_settings, check_versioned_settings
 from proxy.pricing import Rates
 from roocloud.lib import crypto, sealed
 from roocloud.lib.ids import new_id
@@ -124,11 +125,14 @@ class LanguageModelQuerySet(models.QuerySet["LanguageModel"]):
         return self._with_route()
 
     def public(self) -> Self:
-        return self._with_route(Q(upstream__organization=None))
+        return self._with_route(Q(upstream__organization=None)).filter(organizations=None)
 
     def visible_to(self, actor: "Actor") -> Self:
         own = Q(upstream__organization_id=actor.organization_id)
-        return self._with_route(Q(upstream__organization=None) | own)
+        named = LanguageModel.organizations.through.objects.filter(languagemodel=OuterRef("pk"))
+        return self._with_route(Q(upstream__organization=None) | own).filter(
+            ~Exists(named) | Exists(named.filter(organization_id=actor.organization_id))
+        )
 
     def _with_route(self, *conditions: Q) -> Self:
         routes = Route.unscoped.filter(
@@ -158,6 +162,26 @@ class LanguageModel(models.Model):
         help_text='What clients know it by: ["vision", "reasoning", "free"].',
     )
     default_temperature = models.FloatField(null=True, blank=True)
+    settings = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[check_settings],
+        help_text="Laid over what clients know of the model, such as "
+        '{"reasoningEffort": "medium", "excludedTools": ["apply_diff"]}.',
+    )
+    versioned_settings = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[check_versioned_settings],
+        help_text="Settings that replace those above for clients of at least a version, such as "
+        '{"3.36.4": {"supportsReasoningEffort": ["low", "xhigh"]}}.',
+    )
+    organizations = models.ManyToManyField(
+        "orgs.Organization",
+        blank=True,
+        related_name="+",
+        help_text="Whose members alone may see and use it; empty for everybody.",
+    )
     visible = models.BooleanField(default=True)
     deprecated = models.BooleanField(default=False)
     created_at = models.DateTimeField(editable=False)

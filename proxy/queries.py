@@ -86,6 +86,10 @@ def _entry(model: LanguageModel, price: Price) -> dict[str, Any]:
         entry["deprecated"] = True
     if model.default_temperature is not None:
         entry["default_temperature"] = model.default_temperature
+    if model.settings:
+        entry["settings"] = model.settings
+    if model.versioned_settings:
+        entry["versionedSettings"] = model.versioned_settings
     return entry
 
 

@@ -19,6 +19,9 @@ class Anthropic:
     def url(self, base_url: str) -> str:
         return f"{base_url.removesuffix('/v1')}/v1/messages"
 
+    def models_url(self, base_url: str) -> str:
+        return f"{base_url.removesuffix('/v1')}/v1/models?limit=1000"
+
     def headers(self, api_key: str) -> dict[str, str]:
         return {"x-api-key": api_key, "anthropic-version": VERSION}
 

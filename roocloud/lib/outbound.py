@@ -8,6 +8,8 @@ and connection gains nothing. Redirects are never followed, bodies never decoded
 import asyncio
 import ipaddress
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -93,17 +95,26 @@ def session() -> aiohttp.ClientSession:
     loop = asyncio.get_running_loop()
     existing = _sessions.get(loop)
     if existing is None or existing.closed:
-        existing = aiohttp.ClientSession(
-            connector=_CheckedConnector(
-                resolver=_CheckedResolver(), limit=_LIMIT, ttl_dns_cache=10
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            timeout=TIMEOUT,
-            trust_env=False,
-        )
-        _sessions[loop] = existing
+        existing = _sessions[loop] = _new_session()
     return existing
+
+
+@asynccontextmanager
+async def errand() -> AsyncIterator[aiohttp.ClientSession]:
+    """A session like that of the running loop, which ends with what it was made for: for commands
+    and pages, whose loops end with them."""
+    async with _new_session() as session:
+        yield session
+
+
+def _new_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=_CheckedConnector(resolver=_CheckedResolver(), limit=_LIMIT, ttl_dns_cache=10),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=TIMEOUT,
+        trust_env=False,
+    )
 
 
 def visitor() -> aiohttp.ClientSession:

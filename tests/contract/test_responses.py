@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from orgs import documents
 from orgs.actions import current_revision, save_settings
 from proxy import actions as proxy
+from proxy import model_settings
 from roocloud.lib.money import NANOS_PER_USD as USD
 from tasks_sharing import actions as tasks
 from tests import factories
@@ -139,3 +141,61 @@ def test_a_default_document_is_accepted_as_it_is():
     assert_accepted(
         "organizationSettingsSchema", {"version": 1, **documents.dump(documents.DEFAULT)}, BOTH
     )
+
+
+SETTINGS = {
+    "maxTokens": 64_000, "contextWindow": 1_000_000, "supportsImages": True, "supportsPromptCache": True,
+    "promptCacheRetention": "24h", "supportsReasoningEffort": ["disable", "low", "high"],
+    "reasoningEffort": "low", "supportsReasoningBudget": False, "supportsReasoningBinary": False,
+    "preserveReasoning": True, "supportsTemperature": False, "defaultTemperature": 0.7,
+    "includedTools": ["search_replace"], "excludedTools": ["apply_diff"], "inputPrice": 1.25,
+    "outputPrice": 10, "cacheWritesPrice": 0, "cacheReadsPrice": 0.125, "isFree": False,
+    "deprecated": False, "description": "d",
+    "tiers": [{"name": "flex", "contextWindow": 272_000, "inputPrice": 0.6}],
+}  # fmt: skip
+
+
+def test_models_with_settings(client, db):
+    """Clients check the list when they fetch it, and what they stored of it when they read that."""
+    at = timezone.now()
+    upstream = proxy.put_upstream(
+        name="main", base_url="https://a.example/v1", api_key="k", by=None, at=at
+    )
+    versioned = {"3.36.4": SETTINGS, "3.40.0": {"supportsReasoningEffort": True}}
+    proxy.put_model(
+        model_id="v/m", upstream=upstream, upstream_model="m", price=proxy.NewPrice(USD, USD), by=None, at=at,
+        facts=proxy.ModelFacts(tags=["vision"], settings=SETTINGS, versioned_settings=versioned),
+    )  # fmt: skip
+    body = client.get("/proxy/v1/models").json()
+    assert body["data"][0]["settings"] == SETTINGS
+    assert body["data"][0]["versionedSettings"] == versioned
+    assert_accepted("RooModelsResponseSchema", body, BOTH)
+    known = {"contextWindow": 1, "supportsPromptCache": False}
+    assert_accepted("modelInfoSchema", {**known, **SETTINGS}, BOTH)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"contextWindow": "1"}, {"supportsImages": None}, {"supportsReasoningEffort": ["much"]},
+        {"reasoningEffort": "disable"}, {"includedTools": [1]}, {"tiers": [{"name": "flex"}]},
+        {"inputPrice": "3"}, {"promptCacheRetention": "1h"},
+    ],
+)  # fmt: skip
+def test_settings_that_clients_choke_on_are_refused(bad):
+    known = {"contextWindow": 1, "supportsPromptCache": False}
+    assert all(problems([("modelInfoSchema", {**known, **bad})])[0].values())
+    with pytest.raises(ValidationError, match=next(iter(bad))):
+        model_settings.check_settings(bad)
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        ([], "object"), ({"3.36": {}}, "3.36"), ({"latest": {}}, "latest"), ({"v1.2.3": {}}, "v1.2.3"),
+        ({"1.2.3": {"typo": 1}}, "1.2.3: typo"), ({"1.2.3": None}, "1.2.3"),
+    ],
+)  # fmt: skip
+def test_versioned_settings_name_versions(bad, named):
+    with pytest.raises(ValidationError, match=named):
+        model_settings.check_versioned_settings(bad)

@@ -84,6 +84,46 @@ class TestTheList:
         assert models(client, **factories.bearer(bob)) == []
         assert len(models(client, **factories.bearer(bob, acme))) == 1
 
+    def test_a_model_of_chosen_organizations_is_their_members_alone(
+        self, client, upstream, bob, mallory, acme, evil
+    ):
+        """A1: to everybody else it does not exist, in the list and in completions."""
+        at = timezone.now()
+        make(upstream).organizations.set([acme])
+        inside, outside = factories.actor(bob, acme), factories.actor(mallory, evil)
+        personal = factories.actor(bob)
+
+        assert models(client) == []
+        assert models(client, **factories.bearer(mallory, evil)) == []
+        assert models(client, **factories.bearer(bob)) == []
+        assert len(models(client, **factories.bearer(bob, acme))) == 1
+        assert catalogue.read(at=at).find(inside, "acme/coder", at=timezone.now())
+        for actor in (outside, personal):
+            assert catalogue.read(at=at).find(actor, "acme/coder", at=timezone.now()) is None
+
+        LanguageModel.unscoped.get().organizations.clear()
+        assert catalogue.read(at=at).find(outside, "acme/coder", at=timezone.now())
+        assert len(models(client)) == 1
+
+    def test_an_organization_that_goes_leaves_its_models_hidden(self, client, upstream, acme, evil):
+        """A1: naming nobody means everybody, so a deletion must not publish."""
+        make(upstream).organizations.set([acme])
+        make(upstream, "both/coder").organizations.set([acme, evil])
+        make(upstream, "all/coder")
+        acme.delete()
+        assert [entry["id"] for entry in models(client)] == ["all/coder"]
+        assert not LanguageModel.unscoped.get(model_id="acme/coder").visible
+        assert LanguageModel.unscoped.get(model_id="both/coder").visible
+
+    @pytest.mark.django_db(transaction=True)
+    def test_both_addresses_serve_the_same(self, live_url, client, upstream):
+        """protocol/proxy.md §3.1"""
+        make(upstream, settings={"reasoningEffort": "low"})
+        asked = openai.OpenAI(base_url=f"{live_url}/proxy", api_key="unauthenticated")
+        [served] = asked.models.list().data
+        assert [served.model_dump(exclude_unset=True)] == models(client)
+        assert served.settings == {"reasoningEffort": "low"}
+
     def test_asks_as_much_for_thirty_as_for_three(
         self, client, upstream, django_assert_num_queries, django_assert_max_num_queries
     ):
