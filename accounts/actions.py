@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
-from accounts import memberships, tokens
+from accounts import api_keys, memberships, tokens
 from accounts.actors import Actor, TokenKind
 from accounts.bearer import rights_cache
 from accounts.editors import Editor
@@ -410,6 +410,9 @@ def recover_account(*, user: User, session_key: str | None, at: datetime) -> Non
 
 
 def _end_all(user_id: str, *, actor: Actor | None, at: datetime, note: str) -> int:
+    """The person's API keys are paused with it: work depends on them, and who looks through them
+    knows which to resume."""
+    api_keys.pause_all(user_id=user_id, by=actor, at=at)
     with transaction.atomic():
         _lock_tickets(user_id)
         Ticket.unscoped.filter(user_id=user_id, redeemed_at=None).update(redeemed_at=at)

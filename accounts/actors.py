@@ -23,13 +23,29 @@ class TokenKind(StrEnum):
     SESSION = "auth"  # ten minutes, /api and /proxy
     CLI = "cli"  # ninety days; ``r.t`` is "auth" on the wire
     JOB = "cj"  # for CI and static-token editors
+    API_KEY = "key"  # a member's key for any OpenAI client, /proxy only
     WEB = "web"  # a browser session
     SHELL = "shell"  # an operator's command
 
 
 @dataclass(frozen=True, slots=True)
+class KeyGrant:
+    """The API key that somebody asks with. model_ids: what it is limited to; empty: nothing."""
+
+    key_id: str
+    name: str
+    model_ids: frozenset[str]
+
+    def allows(self, model_id: str) -> bool:
+        return not self.model_ids or model_id in self.model_ids
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
-    """A person in a context: personal, or one organization with the role they hold there now."""
+    """A person in a context: personal, or one organization with the role they hold there now.
+
+    key: of an actor whose kind is API_KEY.
+    """
 
     user_id: str
     organization_id: str | None
@@ -37,6 +53,7 @@ class Actor:
     kind: TokenKind
     session_id: str | None = None
     is_staff: bool = False
+    key: KeyGrant | None = None
 
 
 def web_actor(request: HttpRequest) -> Actor:

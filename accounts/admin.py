@@ -5,9 +5,16 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import actions
+from accounts import actions, api_keys
 from accounts.actors import web_actor
-from accounts.models import ClientSession, SigningKey, User, UserSettings, UserSettingsRevision
+from accounts.models import (
+    ApiKey,
+    ClientSession,
+    SigningKey,
+    User,
+    UserSettings,
+    UserSettingsRevision,
+)
 from roocloud.lib.admin import ReadOnlyAdmin
 
 
@@ -45,6 +52,24 @@ class ClientSessionAdmin(ReadOnlyAdmin[ClientSession]):
         for session in queryset:
             actions.end_session(session=session, by=web_actor(request), at=timezone.now())
         self.message_user(request, "The sessions have ended.", messages.SUCCESS)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnlyAdmin[ApiKey]):
+    list_display = ("name", "last_four", "user", "organization_id", "created_at", "expires_at",
+                    "last_used_at", "paused_at", "revoked_at")  # fmt: skip
+    list_select_related = ("user",)
+    search_fields = ("=id", "=user__email", "=organization_id", "name", "=last_four")
+    date_hierarchy = "created_at"
+    ordering = ("-created_at", "id")
+    exclude = ("secret_hash", "previous_hash")
+    actions = ("revoke",)
+
+    @admin.action(description="Revoke the chosen API keys", permissions=["view"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        for key in queryset:
+            api_keys.revoke_key(key=key, by=web_actor(request), at=timezone.now())
+        self.message_user(request, "The keys are revoked.", messages.SUCCESS)
 
 
 @admin.register(SigningKey)

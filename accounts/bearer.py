@@ -1,5 +1,6 @@
 """The one place that turns a credential into an Actor (B3), and the DRF views behind it."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -8,15 +9,18 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts import memberships, tokens
-from accounts.actors import Actor, TokenKind
-from accounts.models import ClientSession
+from accounts.actors import Actor, KeyGrant, TokenKind
+from accounts.models import ApiKey, ClientSession
 from roocloud.lib.access import Access
 from roocloud.lib.fresh import Fresh
 from roocloud.lib.ids import digest
 from roocloud.lib.refusals import Unauthenticated
+from roocloud.lib.text import clean_label
 
 #: Every signed token. What a session token opens, a CLI and a job token open too.
 API_KINDS = frozenset({TokenKind.SESSION, TokenKind.CLI, TokenKind.JOB})
+#: What opens models and completions: API keys too, and these open nothing else.
+PROXY_KINDS = API_KINDS | {TokenKind.API_KEY}
 #: The literal that a signed-out editor sends (protocol/proxy.md §2).
 ANONYMOUS = "unauthenticated"
 _RIGHTS_FRESH = timedelta(seconds=5)  # B4: a cache that holds rights lives at most five seconds
@@ -33,16 +37,39 @@ def bearer_value(header: str | None) -> str | None:
     return value
 
 
+def presented(authorization: str | None, x_api_key: str | None) -> str | None:
+    """The ``Authorization`` header of a request to /proxy; of one without a token there, such as
+    Anthropic's clients make, what its ``x-api-key`` stands for."""
+    if x_api_key and bearer_value(authorization) is None:
+        return f"Bearer {x_api_key}"
+    return authorization
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from, as far as its person is shown. network: see lib.addresses."""
+
+    network: str = ""
+    app: str = ""  # its User-Agent
+
+
+_NOWHERE = Origin()
+
 rights_cache: Fresh[str, Actor] = Fresh(age=_RIGHTS_FRESH)
 
 
 def authenticate(
-    header: str | None, *, at: datetime, kinds: frozenset[TokenKind] = API_KINDS
+    header: str | None,
+    *,
+    at: datetime,
+    kinds: frozenset[TokenKind] = API_KINDS,
+    origin: Origin = _NOWHERE,
 ) -> Actor:
     """Who sends this ``Authorization`` header, with the rights that they have now.
 
-    The client session behind the token, the person and the membership in the token's organization
-    must stand; what was found may be up to five seconds old (B4).
+    The client session or the API key behind the token, the person and the membership in its
+    organization must stand; what was found may be up to five seconds old (B4).
+    origin: for the last use of an API key.
 
     Raises Unauthenticated.
     """
@@ -54,7 +81,12 @@ def authenticate(
     key = digest(token)
     actor = rights_cache.get(key, at=at)
     if actor is None:
-        actor = _actor_of(tokens.verify(token), at=at)
+        if tokens.is_signed(token):
+            actor = _actor_of(tokens.verify(token), at=at)
+        elif TokenKind.API_KEY in kinds:
+            actor = _actor_of_key(key, origin, at=at)
+        else:
+            raise tokens.InvalidToken("This token is not valid here")
         rights_cache.put(key, actor, at=at)
     if actor.kind not in kinds:
         raise tokens.InvalidToken("This kind of token does not open this route")
@@ -81,11 +113,7 @@ def _actor_of(claims: tokens.Claims, *, at: datetime) -> Actor:
     )
     if session is None:
         raise tokens.InvalidToken("The sign-in behind this token has ended")
-    role = None
-    if claims.organization_id is not None:
-        role = memberships.role_of(user_id=claims.user_id, organization_id=claims.organization_id)
-        if role is None:
-            raise tokens.InvalidToken("The membership behind this token has ended")
+    role = _role(claims.user_id, claims.organization_id)
     touch(session, at=at)
     return Actor(
         user_id=claims.user_id,
@@ -95,6 +123,43 @@ def _actor_of(claims: tokens.Claims, *, at: datetime) -> Actor:
         session_id=session.pk,
         is_staff=False,  # site administration is for web sessions alone
     )
+
+
+def _actor_of_key(secret_hash: str, origin: Origin, *, at: datetime) -> Actor:
+    key = ApiKey.unscoped.of_secret(secret_hash, at=at).filter(user__is_active=True).first()
+    if key is None:
+        raise tokens.InvalidToken("This API key is not valid")
+    if (state := key.state(at)) != ApiKey.State.ACTIVE:
+        raise tokens.InvalidToken(f"This API key is {state.label.lower()}")
+    organization_id = key.organization_id or None
+    role = _role(key.user_id, organization_id)
+    _touch_key(key, origin, at=at)
+    return Actor(
+        user_id=key.user_id,
+        organization_id=organization_id,
+        role=role,
+        kind=TokenKind.API_KEY,
+        key=KeyGrant(key.pk, key.name, frozenset(key.model_ids)),
+    )
+
+
+def _role(user_id: str, organization_id: str | None) -> str | None:
+    """The role held now; None for a personal account. Raises InvalidToken for who has left."""
+    if organization_id is None:
+        return None
+    role = memberships.role_of(user_id=user_id, organization_id=organization_id)
+    if role is None:
+        raise tokens.InvalidToken("The membership behind this token has ended")
+    return role
+
+
+def _touch_key(key: ApiKey, origin: Origin, *, at: datetime) -> None:
+    if key.last_used_at is None or at - key.last_used_at >= _SEEN_EVERY:
+        ApiKey.unscoped.filter(pk=key.pk).update(
+            last_used_at=at,
+            last_used_network=origin.network,
+            last_used_app=clean_label(origin.app, 100),
+        )
 
 
 def touch(session: ClientSession, *, at: datetime) -> None:

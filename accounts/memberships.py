@@ -20,6 +20,7 @@ class Membership:
 class MembershipSource(Protocol):
     def role_of(self, *, user_id: str, organization_id: str) -> str | None: ...
     def of(self, *, user_id: str) -> Sequence[Membership]: ...
+    def administers(self, role: str | None) -> bool: ...
 
 
 _sources: list[MembershipSource] = []
@@ -33,6 +34,11 @@ def register(source: MembershipSource) -> None:
 def role_of(*, user_id: str, organization_id: str) -> str | None:
     """The role that the person holds now, or None for a stranger."""
     return _sources[0].role_of(user_id=user_id, organization_id=organization_id)
+
+
+def administers(role: str | None) -> bool:
+    """Whether somebody with that role manages the organization's members and their keys."""
+    return _sources[0].administers(role)
 
 
 def of(*, user_id: str) -> Sequence[Membership]:

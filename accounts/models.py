@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import CheckConstraint, Q, UniqueConstraint
 from django.db.models.functions import Lower
 
+from accounts import memberships
 from roocloud.lib.ids import new_id
 from roocloud.lib.scoped import ScopedManager
 
@@ -21,6 +22,10 @@ def _user_id() -> str:
 
 def _session_id() -> str:
     return new_id("sess")
+
+
+def _api_key_id() -> str:
+    return new_id("key")
 
 
 class UserManager(BaseUserManager["User"]):
@@ -127,6 +132,91 @@ class ClientSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.label}".strip()
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """The person's own, and those of the organization that the actor administers."""
+        found = Q(user_id=actor.user_id)
+        if actor.organization_id is not None and memberships.administers(actor.role):
+            found |= Q(organization_id=actor.organization_id)
+        return self.filter(found)
+
+    def unrevoked(self) -> Self:
+        return self.filter(revoked_at=None)
+
+    def working(self, at: datetime) -> Self:
+        """Neither revoked, paused nor past their end."""
+        return self.filter(
+            Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None, paused_at=None
+        )
+
+    def of_secret(self, secret_hash: str, *, at: datetime) -> Self:
+        """The key of a secret, which may be the one before the present while that overlaps."""
+        return self.filter(
+            Q(secret_hash=secret_hash) | Q(previous_hash=secret_hash, previous_until__gt=at)
+        )
+
+
+class ApiKey(models.Model):
+    """A static secret for any OpenAI client: it opens /proxy, in the context it was made in."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active", "Active"
+        PAUSED = "paused", "Paused"
+        EXPIRED = "expired", "Expired"
+        REVOKED = "revoked", "Revoked"
+
+    id = models.CharField(primary_key=True, max_length=40, default=_api_key_id, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    organization_id = models.CharField(max_length=40, blank=True)  # empty: the personal account
+    name = models.CharField(max_length=100)
+    note = models.CharField(max_length=300, blank=True)  # what it is for
+    model_ids = models.JSONField(default=list, blank=True)  # empty: all that the person may use
+    secret_hash = models.CharField(max_length=64, unique=True)
+    last_four = models.CharField(max_length=4)  # of the secret, to know it by
+    previous_hash = models.CharField(max_length=64, blank=True)  # of the secret before a rotation
+    previous_until = models.DateTimeField(null=True, blank=True)  # and how long that still works
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_by_id = models.CharField(max_length=40, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    last_used_network = models.CharField(max_length=50, blank=True)  # "203.0.113.0/24"
+    last_used_app = models.CharField(max_length=100, blank=True)  # its User-Agent, cut
+
+    unscoped = ApiKeyQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(ApiKeyQuerySet)()
+
+    class Meta:
+        verbose_name = "API key"
+        constraints = [
+            UniqueConstraint(
+                fields=["previous_hash"],
+                condition=~Q(previous_hash=""),
+                name="accounts_api_key_previous_once",
+            ),
+            CheckConstraint(
+                condition=Q(previous_hash="") ^ Q(previous_until__isnull=False),
+                name="accounts_api_key_previous_ends",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["user", "-created_at"], name="accounts_api_key_of_user"),
+            models.Index(fields=["organization_id", "-created_at"], name="accounts_api_key_of_org"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} …{self.last_four}"
+
+    def state(self, at: datetime) -> State:
+        """Of the key itself; the person and the membership behind it are asked apart."""
+        if self.revoked_at is not None:
+            return self.State.REVOKED
+        if self.expires_at is not None and self.expires_at <= at:
+            return self.State.EXPIRED
+        return self.State.ACTIVE if self.paused_at is None else self.State.PAUSED
 
 
 class Ticket(models.Model):

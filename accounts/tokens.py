@@ -42,6 +42,11 @@ class InvalidToken(Unauthenticated):
     code = "invalid_token"
 
 
+def is_signed(token: str) -> bool:
+    """Whether it has the form of a signed token; other secrets have no dots."""
+    return "." in token
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What a verified token says. ``kind`` is CLI for a token whose session is a CLI login."""

@@ -4,10 +4,12 @@ in the refusal (MO1). Periods are days, weeks and months in UTC, computed, never
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
+from accounts import api_keys
 from accounts.actors import Actor
 from audit import actions as audit
 from credits.models import Account, Budget, BudgetSpan, Hold
@@ -15,6 +17,9 @@ from orgs import policy
 from roocloud.lib.bulk import update_rows
 from roocloud.lib.money import MAX_NANOS, format_usd
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound, Refusal
+
+if TYPE_CHECKING:
+    from accounts.models import ApiKey
 
 #: The share of a limit at which people are told.
 WARN_AT = 0.8
@@ -200,11 +205,61 @@ def _refusal(
     )
 
 
+# --- Looking at them --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a budget stands in its present period."""
+
+    budget: Budget
+    spent_nanos: int
+
+    @property
+    def kind(self) -> str:
+        return describe(self.budget)
+
+
+def of_keys(keys: Iterable["ApiKey"], *, at: datetime) -> dict[str, list[Standing]]:
+    """The budgets that apply to completions with each API key, by its id: those of its own, and
+    those that its account has for every key. Three queries."""
+    contexts = {key.pk: key.organization_id or key.user_id for key in keys}
+    wanted = set(contexts.values())
+    accounts = {
+        account.organization_id or account.user_id: account.pk
+        for account in Account.unscoped.filter(Q(organization__in=wanted) | Q(user__in=wanted))
+    }
+    budgets = list(
+        Budget.unscoped.filter(
+            account__in=accounts.values(), scope=Budget.Scope.KEY, subject__in=["", *contexts]
+        ).order_by("period", "pk")
+    )
+    spans = {
+        (span.budget_id, span.subject, span.starts_on): span
+        for span in BudgetSpan.unscoped.filter(
+            budget__in=budgets,
+            subject__in=contexts,
+            starts_on__in={starts_on(budget.period, at) for budget in budgets},
+        )
+    }
+    standings: dict[str, list[Standing]] = {}
+    for key_id, context in contexts.items():
+        for budget in budgets:
+            if budget.account_id == accounts.get(context) and budget.subject in ("", key_id):
+                span = spans.get((budget.pk, key_id, starts_on(budget.period, at)))
+                spent = span.spent_nanos if span else 0
+                standings.setdefault(key_id, []).append(Standing(budget, spent))
+    return standings
+
+
 # --- Setting them -----------------------------------------------------------------------------
 
 
-def _may_set(actor: Actor) -> bool:
-    return actor.organization_id is None or policy.is_admin(actor)
+def _may_set(actor: Actor, scope: str, subject: str) -> bool:
+    """Admins any; members on keys of their own."""
+    if actor.organization_id is None or policy.is_admin(actor):
+        return True
+    return scope == Budget.Scope.KEY and api_keys.is_own(actor, subject)
 
 
 def put_budget(
@@ -217,11 +272,12 @@ def put_budget(
     limit_nanos: int,
     at: datetime,
 ) -> Budget:
-    """Make a budget on the actor's own account, or change the limit of the one that is there.
+    """Make a budget on the actor's own account, or change the limit of the one that is there. A
+    member changes none that an admin has set.
 
     Raises Forbidden, InvalidInput (``scope``, ``subject``, ``period``, ``limit``), Conflict.
     """
-    _check_owner(by, account.pk)
+    _check_owner(by, account.pk, scope, subject)
     if scope not in Budget.Scope.values:
         raise InvalidInput("must be one of those offered", field="scope")
     if period not in Budget.Period.values:
@@ -232,12 +288,16 @@ def put_budget(
         raise InvalidInput("must be empty for a budget of everything", field="subject")
     try:
         with transaction.atomic():
+            same = Budget.unscoped.filter(
+                account=account, scope=scope, subject=subject, period=period
+            )
+            _check_maker(by, same.select_for_update().first())
             budget, is_new = Budget.unscoped.update_or_create(
                 account=account,
                 scope=scope,
                 subject=subject,
                 period=period,
-                defaults={"limit_nanos": limit_nanos},
+                defaults={"limit_nanos": limit_nanos, "made_by_id": by.user_id},
                 create_defaults={
                     "limit_nanos": limit_nanos,
                     "made_by_id": by.user_id,
@@ -269,7 +329,8 @@ def remove_budget(*, by: Actor, budget_id: str, at: datetime) -> None:
         budget = Budget.objects.visible_to(by).filter(pk=budget_id).first()
         if budget is None:
             raise NotFound("There is no such budget")
-        _check_owner(by, budget.account_id)
+        _check_owner(by, budget.account_id, budget.scope, budget.subject)
+        _check_maker(by, budget)
         audit.record(
             action="budget.removed",
             actor=by,
@@ -282,6 +343,14 @@ def remove_budget(*, by: Actor, budget_id: str, at: datetime) -> None:
         budget.delete()
 
 
-def _check_owner(by: Actor, account_id: str) -> None:
-    if not _may_set(by) or not Account.objects.visible_to(by).filter(pk=account_id).exists():
+def _check_owner(by: Actor, account_id: str, scope: str, subject: str) -> None:
+    is_theirs = Account.objects.visible_to(by).filter(pk=account_id).exists()
+    if not is_theirs or not _may_set(by, scope, subject):
         raise Forbidden("Only an admin of the organization sets budgets")
+
+
+def _check_maker(by: Actor, budget: Budget | None) -> None:
+    """A member must not lift what an admin has set on their key."""
+    is_free = budget is None or by.organization_id is None or policy.is_admin(by)
+    if not is_free and budget and budget.made_by_id != by.user_id:
+        raise Forbidden("An admin of the organization has set this budget")

@@ -5,6 +5,7 @@ from django.core.mail import send_mail
 from django.template.loader import render_to_string
 from django.utils import timezone
 
+from accounts import api_keys
 from accounts import queries as people
 from credits import budgets
 from credits.models import Budget, BudgetSpan
@@ -25,6 +26,8 @@ def recipients(span_id: int) -> list[str]:
     )
     if span.budget.scope == Budget.Scope.MEMBER:
         found.add(span.subject)
+    if span.budget.scope == Budget.Scope.KEY and (owner := api_keys.owner_id(span.subject)):
+        found.add(owner)
     return sorted(found)
 
 

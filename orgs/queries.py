@@ -11,6 +11,7 @@ from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
 from orgs.models import Invitation, Membership, Role, SettingsRevision
+from orgs.policy import ADMIN_ROLES
 from roocloud.lib import caching
 
 _DOCUMENT_CACHED_S = 3600
@@ -34,6 +35,9 @@ class Memberships:
         )
         return [memberships.Membership(*row) for row in rows]
 
+    def administers(self, role: str | None) -> bool:
+        return role in ADMIN_ROLES
+
 
 def admin_ids(organization_id: str) -> Sequence[str]:
     """Ids of the people who administer an organization."""
@@ -41,6 +45,12 @@ def admin_ids(organization_id: str) -> Sequence[str]:
         organization_id=organization_id, role__in=(Role.OWNER, Role.ADMIN)
     )
     return list(rows.order_by("user_id").values_list("user_id", flat=True))
+
+
+def member_ids(organization_id: str) -> set[str]:
+    """Ids of everybody in an organization."""
+    rows = Membership.unscoped.filter(organization_id=organization_id)
+    return set(rows.values_list("user_id", flat=True))
 
 
 class Invitations:

@@ -191,7 +191,7 @@ class CompletionAdmin(ReadOnlyAdmin[Completion]):
     list_display = ("started_at", "model_id", "user_id", "status", "prompt_tokens",
                     "completion_tokens", "cost", "is_estimated")  # fmt: skip
     list_filter = ("status", "is_estimated", "upstream_name")
-    search_fields = ("=id", "=user_id", "=organization_id", "=task_id", "model_id")
+    search_fields = ("=id", "=user_id", "=organization_id", "=task_id", "=api_key_id", "model_id")
     date_hierarchy = "started_at"
     ordering = ("-started_at", "id")
 

@@ -119,6 +119,8 @@ def check(
     price = offer.price(at) if offer else None
     if offer is None or price is None:
         raise ModelNotFound(f"This server offers no model {call.model[:100]}", field="model")
+    if actor.key and not actor.key.allows(offer.model_id):
+        raise ModelNotAllowed(f"The API key “{actor.key.name}” does not allow {offer.model_id}")
     worst = worst_case_nanos(
         prompt_tokens=call.prompt_tokens_bound(offer.context_window),
         completion_tokens=call.output_bound(offer.max_tokens),
@@ -160,7 +162,9 @@ def admit(orders: Sequence[Order]) -> list[Admitted | Exception]:
 
 def _subjects(order: Order) -> dict[str, str]:
     """Whose budgets the call counts against."""
-    return {"member": order.actor.user_id, "model": order.offer.model_id}
+    key = order.actor.key
+    made_with = {"key": key.key_id} if key else {}
+    return {"member": order.actor.user_id, "model": order.offer.model_id, **made_with}
 
 
 def _row(order: Order) -> Completion:
@@ -168,6 +172,7 @@ def _row(order: Order) -> Completion:
         user_id=order.actor.user_id,
         organization_id=order.actor.organization_id or "",
         task_id=order.task_id,
+        api_key_id=order.actor.key.key_id if order.actor.key else "",
         model_id=order.offer.model_id,
         upstream_name=order.ways[0].upstream if order.ways else demo.UPSTREAM_NAME,
         price_id=order.price.price_id,

@@ -198,7 +198,8 @@ async def _serve(scope: Scope, client: Client) -> None:
     try:
         if scope["method"] != "POST":
             raise UpstreamRefused(405, "method_not_allowed", "Use POST")
-        actor = await gate.identify(headers.get(b"authorization"), at=at)
+        peer, _ = scope.get("client") or ("", 0)
+        actor = await gate.identify(headers, peer=peer, at=at)
     except Refusal:
         await client.discard_body()
         raise

@@ -3,10 +3,11 @@
 Caches may refuse; credit alone admits, and is asked in the database (C3).
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from accounts.actors import Actor
-from accounts.bearer import authenticate, cached_actor
+from accounts.bearer import PROXY_KINDS, Origin, authenticate, cached_actor, presented
 from credits import actions as credit
 from orgs import queries as orgs
 from orgs.documents import AllowList
@@ -14,6 +15,7 @@ from proxy import admission, catalogue
 from proxy.admission import Order
 from proxy.calls import Call
 from proxy.upstream_errors import UpstreamRefused
+from roocloud.lib.addresses import client_address, network_of
 from roocloud.lib.fresh import Fresh
 from roocloud.lib.refusals import Unauthenticated
 from roocloud.lib.threads import run_db
@@ -21,13 +23,16 @@ from roocloud.lib.threads import run_db
 _policies: Fresh[tuple[str, str], tuple[AllowList, str]] = Fresh(age=catalogue.MAX_AGE)
 
 
-async def identify(header: str | None, *, at: datetime) -> Actor:
-    """Raises UpstreamRefused (401)."""
-    actor = cached_actor(header, at=at)
+async def identify(headers: Mapping[bytes, str], *, peer: str, at: datetime) -> Actor:
+    """peer: the address of the connection. Raises UpstreamRefused (401)."""
+    header = presented(headers.get(b"authorization"), headers.get(b"x-api-key"))
+    actor = cached_actor(header, at=at, kinds=PROXY_KINDS)
     if actor is not None:
         return actor
+    address = client_address(peer, headers.get(b"x-forwarded-for", ""))
+    origin = Origin(network_of(address), headers.get(b"user-agent", ""))
     try:
-        return await run_db(authenticate, header, at=at)
+        return await run_db(authenticate, header, at=at, kinds=PROXY_KINDS, origin=origin)
     except Unauthenticated as refused:
         raise UpstreamRefused(401, "invalid_token", refused.message) from None
 

@@ -54,6 +54,8 @@ def _subjects(order: Order) -> dict[str, str]:
     found = {"member": order.actor.user_id}
     if order.actor.organization_id:
         found["organization"] = order.actor.organization_id
+    if order.actor.key:
+        found["key"] = order.actor.key.key_id
     return found
 
 

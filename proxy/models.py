@@ -302,6 +302,7 @@ class Completion(models.Model):
     user_id = models.CharField(max_length=40)
     organization_id = models.CharField(max_length=40, blank=True)
     task_id = models.CharField(max_length=64, blank=True)  # the client's, from X-Roo-Task-ID
+    api_key_id = models.CharField(max_length=40, blank=True, db_default="")  # if made with one
     model_id = models.CharField(max_length=200)
     upstream_name = models.CharField(max_length=60)
     price = models.ForeignKey(Price, null=True, on_delete=models.PROTECT, related_name="+")

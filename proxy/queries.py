@@ -55,7 +55,8 @@ def models(actor: Actor | None, *, at: datetime) -> list[dict[str, Any]]:
     if actor is None:
         return entries
     allow_list = orgs.organization_settings(actor).allow_list
-    return [entry for entry in entries if allow_list.allows(PROVIDER, entry["id"])]
+    allowed = [entry for entry in entries if allow_list.allows(PROVIDER, entry["id"])]
+    return [entry for entry in allowed if actor.key is None or actor.key.allows(entry["id"])]
 
 
 def _entry(model: LanguageModel, price: Price) -> dict[str, Any]:
@@ -137,6 +138,11 @@ def has_models(*, at: datetime) -> bool:
     return demo.is_offered() or LanguageModel.unscoped.offered().priced(at).exists()
 
 
+def models_of(actor: Actor, *, at: datetime) -> list[tuple[str, str]]:
+    """(id, name) of each model that the actor may use."""
+    return [(entry["id"], entry["name"]) for entry in models(actor, at=at)]
+
+
 def model_choices(actor: Actor) -> list[tuple[str, str]]:
-    """(id, name) of each model that the actor may use, for the provider sign-up page."""
-    return [(entry["id"], entry["name"]) for entry in models(actor, at=timezone.now())]
+    """The same, for the provider sign-up page."""
+    return models_of(actor, at=timezone.now())

@@ -2,6 +2,20 @@
 
 from django.urls import path
 
-from proxy import api
+from proxy import api, key_pages
 
-urlpatterns = [path("proxy/v1/models", api.Models.as_view())]
+_OF_ORGANIZATION = "organizations/<str:organization_id>/keys"
+
+urlpatterns = [
+    path("proxy/v1/models", api.Models.as_view()),
+    path("account/keys", key_pages.key_list, name="api-keys"),
+    path("account/keys/new", key_pages.new_key, name="new-api-key"),
+    path("account/keys/<str:key_id>", key_pages.key_page),
+    path("account/keys/<str:key_id>/switch", key_pages.switch_key),
+    path("account/keys/<str:key_id>/rotate", key_pages.rotate_key, name="rotate-api-key"),
+    path("account/keys/<str:key_id>/revoke", key_pages.revoke_key),
+    path(_OF_ORGANIZATION, key_pages.key_list, name="organization-keys"),
+    path(f"{_OF_ORGANIZATION}/<str:key_id>", key_pages.key_page),
+    path(f"{_OF_ORGANIZATION}/<str:key_id>/switch", key_pages.switch_key),
+    path(f"{_OF_ORGANIZATION}/<str:key_id>/revoke", key_pages.revoke_key),
+]

@@ -8,7 +8,7 @@ import django_stubs_ext
 from celery.schedules import crontab
 from csp.constants import NONCE, NONE, SELF
 from environs import FileAwareEnv
-from marshmallow.validate import ContainsOnly, OneOf, Range
+from marshmallow.validate import ContainsOnly, OneOf, Range, Regexp
 
 from roocloud.local_secrets import load_or_make
 
@@ -71,6 +71,10 @@ ROOCLOUD_EDITOR_EXTENSIONS = env.list(
 )
 ROOCLOUD_EDITOR_CALLBACK_PATH = env.str("ROOCLOUD_EDITOR_CALLBACK_PATH", "/auth/clerk/callback")
 ROOCLOUD_TOKEN_ISSUER = env.str("ROOCLOUD_TOKEN_ISSUER", "rcc")
+#: What the secret of a new API key begins with, before an underscore.
+ROOCLOUD_API_KEY_PREFIX = env.str(
+    "ROOCLOUD_API_KEY_PREFIX", "rk", validate=Regexp(r"^[A-Za-z][A-Za-z0-9-]{1,15}$")
+)
 ROOCLOUD_TICKET_LIFETIME = env.timedelta("ROOCLOUD_TICKET_LIFETIME_S", timedelta(seconds=60))
 
 # --- Applications -----------------------------------------------------------------------------

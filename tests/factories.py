@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from accounts import tokens
+from accounts import api_keys, tokens
 from accounts.actors import Actor, TokenKind
 from accounts.models import ClientSession, User
 from orgs.actions import create_organization, put_member
@@ -57,6 +57,15 @@ def client_session(person: User, kind: str = "editor", **fields: Any) -> tuple[C
         **fields,
     )
     return session, secret
+
+
+def api_key(
+    person: User, org: Organization | None = None, *, name: str = "notebook", **facts: Any
+) -> api_keys.Issued:
+    """A key of the person for that context, and its secret."""
+    return api_keys.make_key(
+        by=actor(person, org), new=api_keys.NewKey(name, **facts), at=timezone.now()
+    )
 
 
 def bearer(person: User, org: Organization | None = None, kind: str = "editor") -> dict[str, str]:

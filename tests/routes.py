@@ -37,7 +37,7 @@ def walk(patterns: list[Any] | None = None, prefix: str = "") -> Iterator[Route]
             "proxy/v1/chat/completions",
             None,
             (),
-            Access("bearer", kinds=frozenset({"auth", "cli", "cj"})),
+            Access("bearer", kinds=frozenset({"auth", "cli", "cj", "key"})),
         )
     for pattern in patterns:
         path = prefix + str(pattern.pattern)

@@ -19,7 +19,8 @@ from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 
 from accounts import tokens
-from accounts.models import ClientSession, SigningKey
+from accounts.models import ApiKey, ClientSession, SigningKey
+from audit.models import Entry as Trail
 from credits import actions as credit
 from credits.models import Entry
 from orgs import documents
@@ -55,6 +56,7 @@ def fill(alice, acme, *, number=0):
     at = timezone.now()
     actor = factories.actor(alice, acme)
     factories.client_session(alice, label=f"editor {number}")
+    factories.api_key(alice, acme, name=f"key {number}")
     invite(organization=acme, email=f"x{number}@x.example", role="member", by=actor, at=at)
     account = credit.account_of(user_id=alice.pk, organization_id=acme.pk, at=at)
     credit.grant(account=account, amount_nanos=10**12, key=f"g{number}", by=None, at=at, note="n")
@@ -114,6 +116,7 @@ def test_every_list_and_page_opens_and_shows_no_secret(cockpit, rows, model):
         "sk-very-secret", "canary-conversation", Upstream.unscoped.first().sealed_api_key,
         Share.unscoped.first().sealed_token, Share.unscoped.first().token_hash,
         SigningKey.unscoped.first().sealed_private_key, ClientSession.unscoped.first().client_token_hash,
+        ApiKey.unscoped.first().secret_hash,
     ]  # fmt: skip
     for path in pages:
         answer = cockpit.get(path)
@@ -325,6 +328,11 @@ def test_a_key_goes_in_and_never_comes_out(cockpit, rows):
 
 
 def test_the_actions_call_the_rules(cockpit, rows):
+    key = ApiKey.unscoped.get()
+    cockpit.post(changelist(ApiKey), {"action": "revoke", "_selected_action": key.pk})
+    key.refresh_from_db()
+    assert key.revoked_at is not None
+    assert Trail.objects.filter(action="api_key.revoked", target_id=key.pk).count() == 1
     session, share = ClientSession.unscoped.filter(kind="editor").first(), Share.unscoped.get()
     cockpit.post(changelist(ClientSession), {"action": "end", "_selected_action": session.pk})
     cockpit.post(changelist(Share), {"action": "revoke", "_selected_action": share.pk})

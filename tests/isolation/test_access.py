@@ -9,6 +9,7 @@ from django.urls import path
 from django.utils import timezone
 
 from accounts.actors import TokenKind
+from accounts.models import ApiKey
 from roocloud.asgi import asgi_urlpatterns
 from roocloud.errors import Surface, body, surface_of
 from tasks_sharing import actions as tasks
@@ -21,6 +22,7 @@ IMAGE = f"data:image/gif;base64,{b64encode(b'GIF89a' + CANARY.encode()).decode()
 ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "session_id", "organization_id", "user_id", "invitation_id",
+    "key_id",
 }  # fmt: skip
 PROTECTED = [r for r in ROUTES if r.view is not None and r.access and r.access.who != "public"]
 OF_OBJECTS = [route for route in ROUTES if OBJECT_IDS & set(route.parameters)]
@@ -70,6 +72,7 @@ def world(alice, bob, mallory, acme, evil):
         tasks.record_event(actor=actor, event=told, at=at)
     shared = tasks.share_task(actor=actor, task_id="task-1", visibility="organization", at=at)
     session, _ = factories.client_session(alice, label=CANARY)
+    key = factories.api_key(alice, acme, name=CANARY).key
     from orgs.actions import invite
 
     invitation, _ = invite(
@@ -90,6 +93,7 @@ def world(alice, bob, mallory, acme, evil):
         "invitation_id": invitation.pk,
         "message_id": Message.unscoped.get().pk,
         "index": 0,
+        "key_id": key.pk,
         "version": 1,
         "pk": 1,
         "slug": "supernova",
@@ -134,6 +138,9 @@ def credentials(person, org):
     yield "client token", {"Authorization": f"Bearer {client_token}"}
     for kind in ("editor", "cli", "job"):
         yield kind, factories.bearer(person, org, kind)
+    secret = factories.api_key(person, org).secret
+    yield "api key", {"Authorization": f"Bearer {secret}"}
+    yield "x-api-key", {"X-Api-Key": secret}
 
 
 @pytest.mark.parametrize("route", OF_OBJECTS, ids=lambda route: route.path or "/")
@@ -204,13 +211,21 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/organizations/{world['organization_id']}/settings",
         f"/shares/{world['share_id']}/revoke",
         f"/account/devices/{world['session_id']}/end",
+        f"/account/keys/{world['key_id']}",
+        f"/account/keys/{world['key_id']}/revoke",
+        f"/organizations/{world['organization_id']}/keys",
+        f"/organizations/{world['organization_id']}/keys/{world['key_id']}",
     ):
         answer = client.get(path_)
         assert answer.status_code == 200, path_
         assert CANARY in answer.content.decode() or "revoke" in path_ or "settings" in path_
 
 
-@pytest.mark.parametrize("kind", ["client token", "editor", "cli", "job"])
+#: An API key opens the public list of models and the plain ASGI routes, which are asked elsewhere.
+KINDS_THAT_OPEN = {"client_token": ["client token"], "bearer": ["editor", "cli", "job"]}
+
+
+@pytest.mark.parametrize("kind", ["client token", "editor", "cli", "job", "api key", "x-api-key"])
 def test_each_token_opens_only_its_own_routes(client, world, alice, acme, kind):
     """B3: the matrix of token kinds and routes."""
     headers = dict(credentials(alice, acme))[kind]
@@ -219,12 +234,50 @@ def test_each_token_opens_only_its_own_routes(client, world, alice, acme, kind):
             continue
         if route.access.who not in ("bearer", "client_token"):
             continue
-        opens = (route.access.who == "client_token") == (kind == "client token")
+        opens = kind in KINDS_THAT_OPEN[route.access.who]
         answer = client.get(fill(route, world), headers=headers)
         if opens:
             assert answer.status_code != 401, route.path
         else:
             assert answer.status_code in (401, 405), route.path
+
+
+def test_an_api_key_is_for_the_proxy_alone(client, world, alice, acme):
+    """B3: by the declarations, and at the route that checks its bearer by itself."""
+    opened = {r.path for r in ROUTES if r.access and TokenKind.API_KEY in r.access.kinds}
+    assert opened == {"proxy/v1/chat/completions"}
+    signed_in = client.get("/trpc/auth.me", headers=factories.bearer(alice, acme))
+    for way, headers in credentials(alice, acme):
+        if way in ("api key", "x-api-key"):
+            answer = client.get("/trpc/auth.me", headers=headers)
+            assert (answer.status_code, signed_in.status_code) == (401, 200)
+
+
+def test_an_organization_of_ones_own_opens_no_foreign_key(client, world, mallory, evil):
+    """A1"""
+    client.force_login(mallory)
+    for rest in ("", "/switch", "/revoke"):
+        for path_ in (f"/organizations/{evil.pk}/keys", "/account/keys"):
+            for method in ("get", "post"):
+                ask = getattr(client, method)
+                foreign = ask(f"{path_}/{world['key_id']}{rest}")
+                nobodys = ask(f"{path_}/key_nobody{rest}")
+                assert foreign.status_code == nobodys.status_code
+                assert foreign.status_code in (404, 405)
+                assert CANARY not in foreign.content.decode()
+    assert ApiKey.unscoped.get(pk=world["key_id"]).state(timezone.now()) == "active"
+
+
+def test_a_member_sees_no_colleagues_key_and_an_admin_does(client, world, bob, adam, acme):
+    """A1"""
+    pages = [f"/organizations/{acme.pk}/keys", f"/organizations/{acme.pk}/keys/{world['key_id']}"]
+    client.force_login(bob)
+    assert [client.get(page).status_code for page in pages] == [403, 403]
+    assert client.get(f"/account/keys/{world['key_id']}").status_code == 404
+    client.force_login(adam)
+    assert all(CANARY in client.get(page).content.decode() for page in pages)
+    assert client.get(f"/account/keys/{world['key_id']}").status_code == 404
+    assert client.post(f"/account/keys/{world['key_id']}/rotate").status_code == 404
 
 
 def test_the_admin_is_for_staff(client, alice):
