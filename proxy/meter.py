@@ -72,7 +72,16 @@ class _Answer(Struct):
     choices: list[_Choice] | UnsetType | None = UNSET
 
 
+class _Shell(Struct):
+    """What decides whether a chunk passes as it is."""
+
+    choices: Raw | UnsetType = UNSET
+    usage: Any = None
+    error: Any = None
+
+
 _answer = msgspec.json.Decoder(_Answer)
+_shell = msgspec.json.Decoder(_Shell)
 
 
 def _size(raw: Raw) -> int:
@@ -142,7 +151,19 @@ def _object(payload: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-_MARK = "\0here"
+def _open(payload: bytes) -> _Shell | None:
+    """A chunk or an answer; None for what is no JSON object."""
+    try:
+        return _shell.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = _object(payload)
+    if value is None:
+        return None
+    choices = _NULL if "choices" in value else UNSET
+    return _Shell(choices, value.get("usage"), value.get("error"))
+
+
+_MARK = b'"\\u0000here"'
 
 
 def _with_cost(body: bytes, cost_nanos: int) -> bytes:
@@ -158,9 +179,10 @@ def _with_cost(body: bytes, cost_nanos: int) -> bytes:
             _, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             continue
-        marked = _object(body[body.index(b"{") : start] + json.dumps(_MARK).encode() + body[end:])
-        if marked is None or marked.get("usage") != _MARK:
-            continue  # the same name, deeper inside
+        if text.count('"usage"') > 1:  # the name may stand deeper inside as well
+            marked = _object(body[body.index(b"{") : start] + _MARK + body[end:])
+            if marked is None or marked.get("usage") != json.loads(_MARK):
+                continue
         reported = json.loads(body[start:end])
         reported["cost"] = nanos_to_usd(cost_nanos)
         return body[:start] + json.dumps(reported, separators=(",", ":")).encode() + body[end:]
@@ -293,17 +315,17 @@ class StreamMeter:
             missing = self._missing_usage()
             self.complete = True
             return missing + line
-        chunk = _object(payload)
+        chunk = _open(payload)
         if chunk is None:
             self._text_bytes += len(payload)
             return line
         self._text_bytes += _text_bytes(payload)
-        if chunk.get("error") is not None:
+        if chunk.error is not None:
             self.failed = True
-        if usage := read_usage(chunk.get("usage")):
+        if usage := read_usage(chunk.usage):
             self._reported = usage
             line = _with_cost(line, self._price(usage))
-        if "choices" not in chunk and "error" not in chunk:
+        if chunk.choices is UNSET and chunk.error is None:
             opening = line.index(b"{") + 1
             separator = b"" if line[opening:].lstrip().startswith(b"}") else b","
             line = line[:opening] + b'"choices":[]' + separator + line[opening:]
@@ -321,10 +343,10 @@ class StreamMeter:
 
 def meter_answer(body: bytes, price: Price, *, prompt_tokens: int) -> tuple[bytes, Usage, bool]:
     """A whole answer with its cost added, what to charge, and whether that is an estimate."""
-    answer = _object(body)
+    answer = _open(body)
     if answer is None:
         return body, NO_USAGE, False
-    if usage := read_usage(answer.get("usage")):
+    if usage := read_usage(answer.usage):
         return _with_cost(body, price(usage)), usage, False
     size = _text_bytes(body)
     if not size:

@@ -5,6 +5,7 @@ limits by itself and more strictly; a deployment without Redis has one process, 
 """
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import redis.asyncio
 from django.conf import settings
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from roocloud.lib.batches import Batches
 
@@ -103,6 +104,9 @@ return result
 """
 
 
+_SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # Redis' name
+
+
 class _Local:
     """The same for one process."""
 
@@ -164,11 +168,18 @@ class _Shared:
         self.client: Any = redis.asyncio.Redis.from_url(
             settings.REDIS_URL, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
         )
-        self._script: Any = self.client.register_script(_SCRIPT)
         self.takes: Batches[_Part, list[float]] = Batches(self._take)
         self.returns: Batches[Lease, None] = Batches(self._give_back)
 
     async def _take(self, parts: Sequence[_Part]) -> Sequence[list[float]]:
+        try:
+            answers = await self._run(parts)
+        except NoScriptError:  # a Redis that was restarted
+            await self.client.script_load(_SCRIPT)
+            answers = await self._run(parts)
+        return [[refused, *(wait / 1e6 for wait in waits)] for refused, *waits in answers]
+
+    async def _run(self, parts: Sequence[_Part]) -> Sequence[list[float]]:
         pipe = self.client.pipeline(transaction=False)
         for asks, leases in parts:
             keys = [_name(ask.key) for ask in asks] + [_name(lease.key) for lease in leases]
@@ -177,10 +188,9 @@ class _Shared:
                 arguments += [60_000_000 / ask.per_minute, ask.burst, ask.cost]
             for lease in leases:
                 arguments += [lease.most, lease.holder, LEASE_S]
-            await self._script(keys=keys, args=arguments, client=pipe)
-        return [
-            [refused, *(wait / 1e6 for wait in waits)] for refused, *waits in await pipe.execute()
-        ]
+            pipe.evalsha(_SCRIPT_SHA, len(keys), *keys, *arguments)
+        answers: Sequence[list[float]] = await pipe.execute()
+        return answers
 
     async def _give_back(self, leases: Sequence[Lease]) -> Sequence[None]:
         pipe = self.client.pipeline(transaction=False)
