@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from accounts.actors import TokenKind
 from accounts.models import ApiKey
+from credits import actions as credit
+from credits.budgets import put_budget
 from roocloud.asgi import asgi_urlpatterns
 from roocloud.errors import Surface, body, surface_of
 from tasks_sharing import actions as tasks
@@ -23,6 +25,7 @@ ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "session_id", "organization_id", "user_id", "invitation_id",
     "key_id",
+    "budget_id",
 }  # fmt: skip
 PROTECTED = [r for r in ROUTES if r.view is not None and r.access and r.access.who != "public"]
 OF_OBJECTS = [route for route in ROUTES if OBJECT_IDS & set(route.parameters)]
@@ -82,6 +85,16 @@ def world(alice, bob, mallory, acme, evil):
 
     acme.name = CANARY
     acme.save()
+    account = credit.account_of(user_id=alice.pk, organization_id=acme.pk, at=at)
+    budget = put_budget(
+        by=actor,
+        account=account,
+        scope="model",
+        subject=CANARY,
+        period="month",
+        limit_nanos=1,
+        at=at,
+    )
     share = Share.unscoped.get()
     return {
         "task_id": "task-1",
@@ -94,6 +107,7 @@ def world(alice, bob, mallory, acme, evil):
         "message_id": Message.unscoped.get().pk,
         "index": 0,
         "key_id": key.pk,
+        "budget_id": budget.pk,
         "version": 1,
         "pk": 1,
         "slug": "supernova",
@@ -215,6 +229,9 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/account/keys/{world['key_id']}/revoke",
         f"/organizations/{world['organization_id']}/keys",
         f"/organizations/{world['organization_id']}/keys/{world['key_id']}",
+        "/budgets",
+        f"/budgets/{world['budget_id']}",
+        f"/budgets/{world['budget_id']}/remove",
     ):
         answer = client.get(path_)
         assert answer.status_code == 200, path_
