@@ -28,6 +28,12 @@ def names(user_ids: Iterable[str]) -> dict[str, str]:
     return {person.pk: person.name for person in User.objects.filter(pk__in=ids)}
 
 
+def emails(user_ids: Iterable[str]) -> dict[str, str]:
+    """Addresses by id, also of accounts that are closed."""
+    rows = User.objects.filter(pk__in=set(user_ids))
+    return dict(rows.values_list("pk", "email"))
+
+
 def dashboard_days(since: datetime) -> Sequence[Mapping[str, object]]:
     """A row a day since ``since``: accounts that were made."""
     return list(
