@@ -358,6 +358,67 @@ def read_export(person, asked=""):
     return list(csv.DictReader(io.StringIO(asyncio.run(ask()))))
 
 
+class TestTheBillOfATask:
+    @pytest.fixture
+    def record(self):
+        def run(person, org, task="t-1"):
+            message = {"ts": 1, "type": "say", "say": "text", "text": "Build it"}
+            for event in (
+                tasks.Event("Task Created", {"taskId": task}),
+                tasks.Event("Task Message", {"taskId": task, "message": message}),
+            ):
+                tasks.record_event(
+                    actor=factories.actor(person, org), event=event, at=timezone.now()
+                )
+
+        return run
+
+    def test_is_what_its_owner_was_charged_for_it(self, client, complete, record, alice, bob, acme):
+        """A task's id is unique for its owner alone."""
+        record(alice, acme)
+        for used in (Usage(1000, 0), Usage(2000, 0)):
+            complete(alice, acme, used, task="t-1")
+        complete(alice, acme, Usage(4000, 0), task="t-2")
+        complete(bob, acme, Usage(4000, 0), task="t-1")
+        begin(alice, acme, task="t-1")
+        client.force_login(alice)
+
+        text = text_of(client.get("/task/t-1"))
+
+        assert "<strong>$0.009</strong>" in text
+        assert "3 completions" in text
+        assert "1 running" in text
+        assert "estimated" not in text
+
+        asked = client.get("/usage?task=t-1")
+        assert asked.context["totals"]["prompt_tokens"] == 3000
+        assert len(asked.context["rows"]) == 3
+
+    def test_says_when_it_is_estimated(self, client, complete, record, alice, acme):
+        record(alice, acme)
+        complete(alice, acme, Usage(1000, 0), task="t-1", estimated=True)
+        client.force_login(alice)
+        assert "partly estimated" in text_of(client.get("/task/t-1"))
+
+    def test_is_left_out_where_this_server_completed_nothing(self, client, record, alice, acme):
+        record(alice, acme)
+        client.force_login(alice)
+        assert "Billed" not in text_of(client.get("/task/t-1"))
+
+    def test_is_not_on_its_share(self, client, complete, record, alice, acme):
+        record(alice, acme)
+        complete(alice, acme, Usage(1000, 0), task="t-1")
+        shared = tasks.share_task(
+            actor=factories.actor(alice, acme),
+            task_id="t-1",
+            visibility="public",
+            at=timezone.now(),
+        )
+        answer = client.get("/share/" + shared.url.rpartition("/")[2])
+        assert answer.status_code == 200
+        assert "Billed" not in text_of(answer)
+
+
 @pytest.mark.django_db(transaction=True)
 class TestTheExport:
     def test_has_every_row_that_the_filters_leave(self, alice, acme):
