@@ -320,8 +320,8 @@ class TestOneCompletion:
         text = text_of(client.get(f"/usage/{row.pk}"))
 
         for said in (
-            "600 input", "\N{MULTIPLICATION SIGN} $3 / M", "= $0.0018<", "2,455 cache-read", "\N{MULTIPLICATION SIGN} $0.3 / M", "= $0.0007365<",
-            "412 output", "\N{MULTIPLICATION SIGN} $15 / M", "= $0.00618<", "$0.0087165 on", "estimated",
+            "600 input", "\N{MULTIPLICATION SIGN} $3.00 / M", "= $0.0018<", "2,455 cache-read", "\N{MULTIPLICATION SIGN} $0.30 / M", "= $0.0007365<",
+            "412 output", "\N{MULTIPLICATION SIGN} $15.00 / M", "= $0.00618<", "$0.0087165 on", "estimated",
             f"entry {row.hold.entry.pk} of the ledger", "upstream_failed", "120 ms", "2,000 ms", "t-1",
         ):  # fmt: skip
             assert said in text, said
