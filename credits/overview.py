@@ -1,9 +1,10 @@
 """What people see of budgets: how much of each is spent, set aside and left in this period."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from accounts import api_keys
 from accounts import queries as people
 from accounts.actors import Actor
 from credits import budgets
@@ -56,9 +57,13 @@ class Overview:
 
 def touching(actor: Actor, *, at: datetime) -> list[Overview]:
     """The budgets of the actor's context: all for who may set them; for a member those that their
-    own completions count against, without what others used of them. Three queries."""
-    rows = Budget.objects.visible_to(actor).order_by("scope", "subject", "period", "pk")
-    found = list(rows if may_set(actor) else _of_member(rows, actor))
+    own completions count against, without what others used of them. Four queries at most."""
+    found = list(Budget.objects.visible_to(actor).order_by("scope", "subject", "period", "pk"))
+    has_keys = any(budget.scope == Budget.Scope.KEY for budget in found)
+    keys = api_keys.names(actor) if has_keys else {}
+    own: dict[str, set[str]] = {"member": {actor.user_id}, "key": set(keys)}
+    if not may_set(actor):
+        found = _of_member(found, own)
     days = {budgets.starts_on(budget.period, at) for budget in found}
     spans: dict[str, list[BudgetSpan]] = {}
     for span in BudgetSpan.unscoped.filter(budget__in=found, starts_on__in=days):
@@ -68,11 +73,11 @@ def touching(actor: Actor, *, at: datetime) -> list[Overview]:
             span
             for span in spans.get(budget.pk, ())
             if span.starts_on == budgets.starts_on(budget.period, at)
-            and (budget.scope != Budget.Scope.MEMBER or _may_see(actor, span.subject))
+            and (may_set(actor) or span.subject in own.get(budget.scope, {span.subject}))
         ]
         for budget in found
     }
-    names = people.names(_member_ids(found, now.values()))
+    names = keys | people.names(_member_ids(found, now.values()))
     return [_overview(budget, now[budget.pk], names, at=at) for budget in found]
 
 
@@ -91,17 +96,15 @@ def may_set(actor: Actor) -> bool:
     return actor.organization_id is None or policy.is_admin(actor)
 
 
-def _of_member(rows: Iterable[Budget], actor: Actor) -> list[Budget]:
+def _of_member(rows: Iterable[Budget], own: Mapping[str, Collection[str]]) -> list[Budget]:
+    """own: ids of what is the member's, by scope; what counts for everybody has none."""
     return [
         budget
         for budget in rows
-        if budget.scope in (Budget.Scope.ACCOUNT, Budget.Scope.MODEL)
-        or (budget.scope == Budget.Scope.MEMBER and budget.subject in ("", actor.user_id))
+        if budget.scope not in own
+        or budget.subject in own[budget.scope]
+        or (not budget.subject and own[budget.scope])
     ]
-
-
-def _may_see(actor: Actor, user_id: str) -> bool:
-    return may_set(actor) or user_id == actor.user_id
 
 
 def _member_ids(found: Iterable[Budget], spans: Iterable[Sequence[BudgetSpan]]) -> set[str]:
@@ -136,8 +139,9 @@ def _overview(
 
 def name_of(budget: Budget) -> str:
     """What a budget limits, as people call it."""
-    is_member = budget.scope == Budget.Scope.MEMBER and bool(budget.subject)
-    return _name(budget, people.names([budget.subject]) if is_member else {})
+    if budget.scope == Budget.Scope.MEMBER and budget.subject:
+        return _name(budget, people.names([budget.subject]))
+    return _name(budget, {})
 
 
 def _name(budget: Budget, names: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from accounts import api_keys
 from accounts.actors import ORGANIZATION_KEY
 from credits import actions, budgets, overview
 from credits.models import Budget
@@ -105,6 +106,25 @@ class TestTheList:
         assert "$7.00 spent" not in text
         assert "Adam" not in text
         assert "/remove" not in text
+
+    def test_a_member_sees_the_budgets_of_their_own_keys_by_name(
+        self, client, account, limit, bob, adam, acme
+    ):
+        at = timezone.now()
+        of_bob, of_adam = (
+            api_keys.make_key(by=factories.actor(one, acme), new=api_keys.NewKey(name), at=at).key
+            for one, name in ((bob, "notebook"), (adam, "nightly"))
+        )
+        for key in (of_bob, of_adam):
+            limit("key", 60, subject=key.pk)
+            spend(account, 2, key=key.pk)
+        client.force_login(bob)
+        text = text_of(client.get("/budgets"))
+        assert "notebook" in text
+        assert "$2.00 spent" in text
+        assert "nightly" not in text
+        client.force_login(adam)
+        assert "nightly" in text_of(client.get("/budgets"))
 
     def test_asks_as_much_for_many_as_for_few(
         self,
