@@ -69,6 +69,12 @@ def find(keys: QuerySet[ApiKey], key_id: str) -> ApiKey:
     return key
 
 
+def names(actor: Actor) -> dict[str, str]:
+    """By id, of the keys in the actor's context that they may see: for admins everybody's."""
+    keys = ApiKey.objects.visible_to(actor).filter(organization_id=actor.organization_id or "")
+    return dict(keys.unrevoked().values_list("pk", "name"))
+
+
 def is_own(actor: Actor, key_id: str) -> bool:
     """Whether the actor made this key in the context that they are in."""
     return mine(actor).filter(pk=key_id, organization_id=actor.organization_id or "").exists()

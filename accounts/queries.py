@@ -1,6 +1,6 @@
 """Reads of people and their sign-ins, for pages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from django.db.models import Count
@@ -18,6 +18,20 @@ def has_client(actor: Actor, *, at: datetime) -> bool:
 def email_of(user_id: str) -> str | None:
     """The address of a person whose account is active."""
     return User.objects.filter(pk=user_id, is_active=True).values_list("email", flat=True).first()
+
+
+def names(user_ids: Iterable[str]) -> dict[str, str]:
+    """What people are called, by id; no query for none. Ids that are nobody's are left out."""
+    ids = set(user_ids)
+    if not ids:
+        return {}
+    return {person.pk: person.name for person in User.objects.filter(pk__in=ids)}
+
+
+def emails(user_ids: Iterable[str]) -> dict[str, str]:
+    """Addresses by id, also of accounts that are closed."""
+    rows = User.objects.filter(pk__in=set(user_ids))
+    return dict(rows.values_list("pk", "email"))
 
 
 def dashboard_days(since: datetime) -> Sequence[Mapping[str, object]]:

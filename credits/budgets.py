@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q, Sum
+from django.db.models import Q, Sum, Value
+from django.db.models.fields.json import KT
 
 from accounts import api_keys
 from accounts.actors import Actor
@@ -108,27 +109,12 @@ class Room:
         key = budget.pk, subjects.get(budget.scope, ""), starts_on(budget.period, self.at)
         if key not in self.spans:
             self.spans[key] = BudgetSpan.unscoped.create(
-                budget=budget,
-                subject=key[1],
-                starts_on=key[2],
-                spent_nanos=_spent_before(budget, key[1], key[2]),
+                budget=budget, subject=key[1], starts_on=key[2]
             )
         return self.spans[key]
 
     def store(self) -> None:
         _store(row for row in self.spans.values() if row.pk in self.changed)
-
-
-def _spent_before(budget: Budget, subject: str, first: date) -> int:
-    """What was spent in a period before a budget was made in it."""
-    if starts_on(budget.period, budget.created_at) != first:
-        return 0
-    start = datetime.combine(first, time.min, tzinfo=UTC)
-    holds = Hold.unscoped.filter(account=budget.account_id, settled_at__gte=start)
-    if subject:
-        holds = holds.filter(**{f"subjects__{budget.scope}": subject})
-    total: int | None = holds.aggregate(total=Sum("cost_nanos"))["total"]
-    return total or 0
 
 
 def _matches(budget: Budget, subjects: Subjects) -> bool:
@@ -288,6 +274,7 @@ def put_budget(
         raise InvalidInput("must be empty for a budget of everything", field="subject")
     try:
         with transaction.atomic():
+            Account.unscoped.select_for_update(no_key=True).get(pk=account.pk)
             same = Budget.unscoped.filter(
                 account=account, scope=scope, subject=subject, period=period
             )
@@ -304,6 +291,8 @@ def put_budget(
                     "created_at": at,
                 },
             )
+            if is_new:
+                _begin(budget, at=at)
             audit.record(
                 action="budget.made" if is_new else "budget.changed",
                 actor=by,
@@ -341,6 +330,26 @@ def remove_budget(*, by: Actor, budget_id: str, at: datetime) -> None:
             at=at,
         )
         budget.delete()
+
+
+def _begin(budget: Budget, *, at: datetime) -> None:
+    """Count what was spent in the present period before the budget was made. The caller holds the
+    lock of the account, so that nothing is settled meanwhile."""
+    first = starts_on(budget.period, at)
+    start = datetime.combine(first, time.min, tzinfo=UTC)
+    is_of_all = budget.scope == Budget.Scope.ACCOUNT
+    spent = (
+        Hold.unscoped.filter(account=budget.account_id, settled_at__gte=start)
+        .annotate(of=Value("") if is_of_all else KT(f"subjects__{budget.scope}"))
+        .order_by()
+        .values_list("of")
+        .annotate(total=Sum("cost_nanos"))
+    )
+    BudgetSpan.unscoped.bulk_create(
+        BudgetSpan(budget=budget, subject=subject, starts_on=first, spent_nanos=total or 0)
+        for subject, total in spent
+        if is_of_all or (subject and budget.subject in ("", subject))
+    )
 
 
 def _check_owner(by: Actor, account_id: str, scope: str, subject: str) -> None:

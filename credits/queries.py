@@ -18,6 +18,20 @@ def balance_nanos(actor: Actor) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """The credit of a context. held_nanos: what running completions have set aside of it."""
+
+    balance_nanos: int = 0
+    held_nanos: int = 0
+
+
+def standing(actor: Actor) -> Standing:
+    """The credit of the actor's context, and how much of it is set aside."""
+    found = Account.objects.visible_to(actor).values_list("balance_nanos", "held_nanos").first()
+    return Standing(*found) if found else Standing()
+
+
+@dataclass(frozen=True, slots=True)
 class Mismatch:
     """An account whose kept sums are not what its rows add up to."""
 

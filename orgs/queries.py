@@ -53,6 +53,13 @@ def member_ids(organization_id: str) -> set[str]:
     return set(rows.values_list("user_id", flat=True))
 
 
+def people(organization_id: str) -> list[tuple[str, str]]:
+    """(id, name and address) of each member, by name."""
+    rows = Membership.unscoped.filter(organization_id=organization_id).select_related("user")
+    named = [(row.user_id, f"{row.user.name} ({row.user.email})") for row in rows]
+    return sorted(named, key=lambda found: (found[1].casefold(), found[0]))
+
+
 class Invitations:
     """Answers accounts.invitations."""
 

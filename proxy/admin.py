@@ -4,14 +4,16 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern
+from django.shortcuts import render
+from django.urls import URLPattern, path
 from django.utils import timezone
 
 from accounts.actors import web_actor
 from audit import actions as audit
-from proxy import actions, admin_pages
+from proxy import actions, admin_pages, health
 from proxy.models import Alias, Completion, LanguageModel, Price, Route, Upstream
 from roocloud.lib.admin import ReadOnlyAdmin
 from roocloud.lib.money import format_usd
@@ -65,7 +67,21 @@ class UpstreamAdmin(admin.ModelAdmin[Upstream]):
     ordering = ("name",)
 
     def get_urls(self) -> list[URLPattern]:
-        return [*admin_pages.urls(self.admin_site), *super().get_urls()]
+        health = path(
+            "health/", self.admin_site.admin_view(self.health), name="proxy_upstream_health"
+        )
+        return [health, *admin_pages.urls(self.admin_site), *super().get_urls()]
+
+    def health(self, request: HttpRequest) -> HttpResponse:
+        """How each upstream does."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "How upstreams do",
+            "upstreams": health.upstreams(at=timezone.now()),
+        }
+        return render(request, "admin/proxy/upstream/health.html", context)
 
     def change_view(
         self,

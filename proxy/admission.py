@@ -15,7 +15,7 @@ from accounts.actors import Actor
 from credits import actions as credit
 from orgs import policy
 from orgs.documents import AllowList
-from proxy import demo
+from proxy import demo, usage_days
 from proxy.calls import Call
 from proxy.catalogue import Catalogue, Offer, Priced, Way
 from proxy.models import Completion
@@ -193,14 +193,13 @@ def settle(results: Sequence[Result]) -> list[int]:
             ],
             at=max(result.at for result in results),
         )
-        update_rows(
-            Completion,
-            [
-                _ended(result, cost)
-                for result, cost, is_first in zip(results, costs, won, strict=True)
-                if is_first
-            ],
-        )
+        ended = [
+            _ended(result, cost)
+            for result, cost, is_first in zip(results, costs, won, strict=True)
+            if is_first
+        ]
+        update_rows(Completion, ended)
+        usage_days.add([row["pk"] for row in ended])
     return costs
 
 
@@ -250,6 +249,7 @@ def save_progress(running: Sequence[Progress], at: datetime) -> None:
             }
             for part in running
         ],
+        where_null="ended_at",  # it may have been settled meanwhile
     )
 
 
@@ -280,4 +280,5 @@ def settle_orphans(*, at: datetime, limit: int = 500) -> int:
                 for row in orphans
             ],
         )
+        usage_days.add([row.pk for row in orphans])
     return len(orphans)

@@ -8,9 +8,10 @@ class ProxyConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import model_choices
-        from proxy import actions, catalogue, queries
+        from proxy import actions, catalogue, queries, spending
         from proxy.models import Upstream
         from roocloud.lib import sealed
+        from tasks_sharing import bills
 
         catalogue.watch()
         sealed.register(Upstream, "sealed_api_key", Upstream.renewed_api_key)
@@ -18,3 +19,4 @@ class ProxyConfig(AppConfig):
             actions.hide_models_of, sender="orgs.Organization", dispatch_uid="proxy.organizations"
         )
         model_choices.register(queries.model_choices)
+        bills.register(spending.task_bill)

@@ -110,6 +110,14 @@ def read(*, at: datetime) -> Catalogue:
         return known
 
 
+def known_upstreams() -> dict[str, str]:
+    """Names by id of the upstreams that this process knows, however long ago it read them. No
+    I/O."""
+    known = _current
+    offers = known.offers.values() if known else ()
+    return {way.upstream_id: way.upstream for offer in offers for way in offer.ways}
+
+
 def forget() -> None:
     """Read anew at the next use."""
     global _current

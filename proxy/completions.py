@@ -17,7 +17,17 @@ import aiohttp
 from django.conf import settings
 from django.utils import timezone
 
-from proxy import admission, calls, demo, dialects, gate, limits, running, upstreams
+from proxy import (
+    admission,
+    calls,
+    demo,
+    dialects,
+    gate,
+    limits,
+    metrics,
+    running,
+    upstreams,
+)
 from proxy.admission import Admitted, Order, Result
 from proxy.calls import Call
 from proxy.limits import Taken
@@ -248,12 +258,13 @@ async def _settle(admitted: Admitted, outcome: Outcome) -> None:
     )
     for wait_s in (*_SETTLE_AGAIN_S, None):
         try:
-            await _settlements.submit(result)
+            cost_nanos = await _settlements.submit(result)
         except Exception:
             logger.exception(
                 "A completion was not settled", extra={"completion": admitted.completion_id}
             )
         else:
+            metrics.count(result, cost_nanos)
             return
         if wait_s is None:
             return  # the hold stands, and the sweep settles it at what was last saved

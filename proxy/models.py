@@ -9,6 +9,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import CheckConstraint, Exists, OuterRef, Q, Subquery, UniqueConstraint
 
+from orgs import policy
 from proxy.model_settings import check_settings, check_versioned_settings
 from proxy.pricing import Rates
 from roocloud.lib import crypto, sealed
@@ -282,9 +283,18 @@ class Price(models.Model):
         )
 
 
+def _of_actor(actor: "Actor") -> Q:
+    """The actor's own in their context; for admins of an organization everybody's in it."""
+    in_context = Q(organization_id=actor.organization_id or "")
+    return in_context if policy.is_admin(actor) else in_context & Q(user_id=actor.user_id)
+
+
 class CompletionQuerySet(models.QuerySet["Completion"]):
     def visible_to(self, actor: "Actor") -> Self:
-        return self.filter(user_id=actor.user_id, organization_id=actor.organization_id or "")
+        return self.filter(_of_actor(actor))
+
+    def ended(self) -> Self:
+        return self.exclude(status=Completion.Status.RUNNING)
 
 
 class Completion(models.Model):
@@ -333,9 +343,75 @@ class Completion(models.Model):
             models.Index(
                 fields=["saved_at"], condition=Q(status="running"), name="proxy_completion_running"
             ),
-            models.Index(fields=["user_id", "task_id"], name="proxy_completion_of_task"),
-            models.Index(fields=["organization_id", "-started_at"], name="proxy_completion_of_org"),
+            # The log, for each of its filters: newest first, and on from any row.
+            models.Index(
+                fields=["organization_id", "-started_at", "-id"], name="proxy_completion_of_org"
+            ),
+            models.Index(
+                fields=["user_id", "organization_id", "-started_at", "-id"],
+                name="proxy_completion_of_user",
+            ),
+            models.Index(
+                fields=["organization_id", "model_id", "-started_at", "-id"],
+                name="proxy_completion_of_model",
+            ),
+            models.Index(
+                fields=["organization_id", "-started_at", "-id"],
+                condition=Q(status="failed"),
+                name="proxy_completion_failed",
+            ),
+            models.Index(fields=["task_id", "user_id"], name="proxy_completion_of_task"),
+            models.Index(fields=["upstream_name", "-started_at"], name="proxy_completion_of_up"),
         ]
 
     def __str__(self) -> str:
         return self.pk
+
+    @property
+    def duration_ms(self) -> int | None:
+        """From the request to the last byte; None while it runs."""
+        if self.ended_at is None:
+            return None
+        return int((self.ended_at - self.started_at).total_seconds() * 1000)
+
+
+class UsageDayQuerySet(models.QuerySet["UsageDay"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        return self.filter(_of_actor(actor))
+
+
+class UsageDay(models.Model):
+    """What somebody used of a model at an upstream on one day (UTC, by when completions started):
+    the sum of the completions that have ended, kept by their settlement (see proxy.usage_days)."""
+
+    day = models.DateField()
+    organization_id = models.CharField(max_length=40, blank=True)
+    user_id = models.CharField(max_length=40)
+    model_id = models.CharField(max_length=200)
+    upstream_name = models.CharField(max_length=60)
+    completions = models.BigIntegerField()
+    failed = models.BigIntegerField()
+    prompt_tokens = models.BigIntegerField()  # cached ones included
+    cache_read_tokens = models.BigIntegerField()
+    cache_write_tokens = models.BigIntegerField()
+    completion_tokens = models.BigIntegerField()
+    cost_nanos = models.BigIntegerField()
+
+    unscoped = UsageDayQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(UsageDayQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=["organization_id", "day", "user_id", "model_id", "upstream_name"],
+                name="proxy_usage_day_once",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["user_id", "organization_id", "day"], name="proxy_usage_day_of_user"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.model_id}"

@@ -37,15 +37,20 @@ class Usage:
 NO_USAGE = Usage()
 
 
+def classes(usage: Usage, rates: Rates) -> list[tuple[str, int, int]]:
+    """(name, tokens, rate) of each class of tokens that is priced."""
+    cached = usage.cache_read + usage.cache_write
+    return [
+        ("input", max(usage.prompt - cached, 0), rates.input),
+        ("cache-read", usage.cache_read, rates.cache_read),
+        ("cache-write", usage.cache_write, rates.cache_write),
+        ("output", usage.completion, rates.output),
+    ]
+
+
 def cost_nanos(usage: Usage, rates: Rates) -> int:
     """Multiply, sum, divide once, round up: a fraction of a nano-dollar is the customer's."""
-    cached = usage.cache_read + usage.cache_write
-    total = (
-        max(usage.prompt - cached, 0) * rates.input
-        + usage.cache_read * rates.cache_read
-        + usage.cache_write * rates.cache_write
-        + usage.completion * rates.output
-    )
+    total = sum(tokens * rate for _, tokens, rate in classes(usage, rates))
     return -(-total // _MTOK)
 
 

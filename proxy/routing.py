@@ -27,6 +27,12 @@ class Breaker:
         opened_at = self._opened_at.get(upstream_id)
         return opened_at is not None and now - opened_at < OPEN_S
 
+    def state(self, upstream_id: str, *, now: float) -> str:
+        """``closed``, ``open`` or ``half_open``."""
+        if upstream_id not in self._opened_at:
+            return "closed"
+        return "open" if self.is_open(upstream_id, now=now) else "half_open"
+
     def begin(self, upstream_id: str, *, now: float) -> None:
         """A call goes out. The probe of a half-open upstream keeps others away meanwhile."""
         if upstream_id in self._opened_at:

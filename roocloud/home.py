@@ -9,11 +9,14 @@ from django.views.decorators.http import require_safe
 from accounts import memberships
 from accounts.actors import Actor, web_actor
 from accounts.queries import has_client
+from credits import overview as budgets
 from credits import queries as credit
 from roocloud.lib.access import public
 from tasks_sharing import queries as tasks
 
 RECENT = 5
+#: Budgets that the page warns of, at most.
+TIGHT = 3
 
 
 @require_safe
@@ -38,6 +41,7 @@ def _mine(actor: Actor) -> dict[str, object]:
     return {
         "context": context,
         "balance_nanos": credit.balance_nanos(actor),
+        "tight": budgets.tight(actor, at=timezone.now())[:TIGHT],
         "tasks": recent,
         "has_client": has_client(actor, at=timezone.now()),
     }

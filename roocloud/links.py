@@ -16,9 +16,15 @@ from roocloud.lib.openapi import OBJECT
 @require_safe
 @signed_in
 def to_home(request: HttpRequest) -> HttpResponse:
-    """``/billing``, ``/usage``, ``/sign-in``, ``/cloud-agents/setup``: the start page has the
-    balance; who is signed out signs in on the way."""
+    """``/sign-in``, ``/cloud-agents/setup``; who is signed out signs in on the way."""
     return redirect("home")
+
+
+@require_safe
+@signed_in
+def to_budgets(request: HttpRequest) -> HttpResponse:
+    """``/billing``: there is the credit, and what limits it."""
+    return redirect("budgets")
 
 
 @require_safe

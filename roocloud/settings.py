@@ -458,6 +458,10 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = True
 
+# --- Operations -------------------------------------------------------------------------------
+#: The bearer that opens /metrics; empty: requests from and to loopback alone.
+ROOCLOUD_METRICS_TOKEN = env.str("ROOCLOUD_METRICS_TOKEN", "")
+
 # --- Logs -------------------------------------------------------------------------------------
 LOGGING = {
     "version": 1,

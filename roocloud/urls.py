@@ -7,16 +7,17 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSpli
 from roocloud import links
 from roocloud.health import health
 from roocloud.home import connect, home
+from roocloud.metrics import metrics
 
 urlpatterns = [
     path("", home, name="home"),
     path("connect", connect, name="connect"),
     path("health", health),
+    path("metrics", metrics),
     path("api/docs/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="api-docs"),
     path("admin/", admin.site.urls),
-    path("billing", links.to_home),
-    path("usage", links.to_home),
+    path("billing", links.to_budgets),
     path("sign-in", links.to_home),
     path("sign-up", links.to_sign_up),
     path("checkout/team", links.to_organizations),

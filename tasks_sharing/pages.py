@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.actors import web_actor
 from roocloud.lib.access import public, signed_in
-from tasks_sharing import actions, queries
+from tasks_sharing import actions, bills, queries
 from tasks_sharing.conversation import image, items
 from tasks_sharing.models import Message, Share, Task
 
@@ -113,8 +113,11 @@ def task(request: HttpRequest, task_id: str) -> HttpResponse:
     )
     links = [(share, actions.url_of(share)) for share in shares]
     context = _conversation(request, found)
+    bill = bills.of(owner_id=found.owner_id, task_id=found.task_id)
     return render(
-        request, "tasks_sharing/task.html", {**context, "links": links, "is_mine": is_mine}
+        request,
+        "tasks_sharing/task.html",
+        {**context, "links": links, "is_mine": is_mine, "bill": bill},
     )
 
 

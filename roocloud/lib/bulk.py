@@ -50,6 +50,32 @@ def update_rows(
         return {row[0] for row in cursor.fetchall()}
 
 
+def add_sums(
+    model: type[models.Model],
+    sums: models.QuerySet[Any, Any],
+    *,
+    key: Sequence[str],
+    add: Sequence[str],
+) -> None:
+    """``INSERT … SELECT … ON CONFLICT DO UPDATE``: add sums to the rows of their keys.
+
+    sums: a grouped ``values_list`` with a WHERE, of the fields ``key`` and ``add`` in this order.
+    key: fields of a unique constraint.
+    """
+    quote = connection.ops.quote_name
+    columns = [quote(_column(model, name)) for name in (*key, *add)]
+    table = quote(model._meta.db_table)
+    changes = [f"{column} = {table}.{column} + EXCLUDED.{column}" for column in columns[len(key) :]]
+    selected, parameters = sums.query.sql_with_params()
+    # Names are the model's own, and every value is a parameter.
+    sql = (
+        f"INSERT INTO {table} ({', '.join(columns)}) {selected} "
+        f"ON CONFLICT ({', '.join(columns[: len(key)])}) DO UPDATE SET {', '.join(changes)}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+
+
 def _column(model: type[models.Model], name: str) -> str:
     field: Any = model._meta.get_field(name)
     return str(field.column)

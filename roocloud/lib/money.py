@@ -32,6 +32,12 @@ def nanos_to_usd(nanos: int) -> float:
     return float(Decimal(nanos) / NANOS_PER_USD)
 
 
+def nanos_to_plain_usd(nanos: int) -> str:
+    """``1234.5``, exact: what a form field or a table for machines holds."""
+    text = f"{Decimal(nanos) / NANOS_PER_USD:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def format_usd(nanos: int) -> str:
     """``$1,234.50`` for people; amounts below a cent show up to six decimals (``$0.000123``)."""
     amount = Decimal(nanos) / NANOS_PER_USD

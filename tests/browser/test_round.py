@@ -144,7 +144,7 @@ def test_every_page_fits_and_is_quiet(visitor, alice, acme):
     mine.go("/accounts/login/")
     log_in(mine, alice)
     for path in (
-        "/", "/tasks", "/tasks?of=team", "/task/t-1", "/task/t-1/delete", "/account", "/account/devices",
+        "/", "/tasks", "/tasks?of=team", "/task/t-1", "/task/t-1/delete", "/account", "/account/devices", "/budgets", "/usage",
         "/account/devices/end-all", "/account/tokens/new", "/organizations", f"/organizations/{acme.pk}",
         f"/organizations/{acme.pk}/settings", f"/organizations/{acme.pk}/members/{alice.pk}",
         "/accounts/email/", "/accounts/2fa/", "/accounts/password/change/", "/accounts/sessions/",

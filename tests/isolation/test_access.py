@@ -10,6 +10,9 @@ from django.utils import timezone
 
 from accounts.actors import TokenKind
 from accounts.models import ApiKey
+from credits import actions as credit
+from credits.budgets import put_budget
+from proxy.models import Completion
 from roocloud.asgi import asgi_urlpatterns
 from roocloud.errors import Surface, body, surface_of
 from tasks_sharing import actions as tasks
@@ -22,7 +25,7 @@ IMAGE = f"data:image/gif;base64,{b64encode(b'GIF89a' + CANARY.encode()).decode()
 ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "session_id", "organization_id", "user_id", "invitation_id",
-    "key_id",
+    "key_id", "budget_id", "completion_id",
 }  # fmt: skip
 PROTECTED = [r for r in ROUTES if r.view is not None and r.access and r.access.who != "public"]
 OF_OBJECTS = [route for route in ROUTES if OBJECT_IDS & set(route.parameters)]
@@ -82,6 +85,26 @@ def world(alice, bob, mallory, acme, evil):
 
     acme.name = CANARY
     acme.save()
+    account = credit.account_of(user_id=alice.pk, organization_id=acme.pk, at=at)
+    budget = put_budget(
+        by=actor,
+        account=account,
+        scope="model",
+        subject=CANARY,
+        period="month",
+        limit_nanos=1,
+        at=at,
+    )
+    completion = Completion.unscoped.create(
+        user_id=alice.pk,
+        organization_id=acme.pk,
+        task_id=CANARY,
+        model_id="v/m",
+        upstream_name="east",
+        is_stream=True,
+        started_at=at,
+        saved_at=at,
+    )
     share = Share.unscoped.get()
     return {
         "task_id": "task-1",
@@ -94,6 +117,8 @@ def world(alice, bob, mallory, acme, evil):
         "message_id": Message.unscoped.get().pk,
         "index": 0,
         "key_id": key.pk,
+        "budget_id": budget.pk,
+        "completion_id": completion.pk,
         "version": 1,
         "pk": 1,
         "slug": "supernova",
@@ -215,6 +240,10 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/account/keys/{world['key_id']}/revoke",
         f"/organizations/{world['organization_id']}/keys",
         f"/organizations/{world['organization_id']}/keys/{world['key_id']}",
+        "/budgets",
+        f"/budgets/{world['budget_id']}",
+        f"/budgets/{world['budget_id']}/remove",
+        f"/usage/{world['completion_id']}",
     ):
         answer = client.get(path_)
         assert answer.status_code == 200, path_

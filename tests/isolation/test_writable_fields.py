@@ -29,7 +29,8 @@ def snapshot(person) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/account", "/account/context", "/account/tokens/new", "/account/keys/new"]
+    "path",
+    ["/account", "/account/context", "/account/tokens/new", "/account/keys/new", "/budgets"],
 )
 def test_forms_ignore_every_field_that_is_not_theirs(client, bob, acme, path):
     client.force_login(bob)

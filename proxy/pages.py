@@ -1,0 +1,126 @@
+"""The pages of usage: sums, the log of completions, one of them explained, and the log as CSV."""
+
+import csv
+import io
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts import queries as people
+from accounts.actors import Actor, web_actor
+from orgs import policy
+from proxy import spending
+from proxy.spending import Filters
+from proxy.usage_forms import FilterForm
+from roocloud.lib.access import signed_in
+from roocloud.lib.threads import run_db
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    actor: Actor
+    form: FilterForm
+    filters: Filters
+
+
+def _asked(request: HttpRequest) -> _Asked:
+    actor = web_actor(request)
+    is_team = policy.is_admin(actor) and request.GET.get("of") == "all"
+    form = FilterForm(
+        request.GET,
+        choices=spending.choices(actor, is_team=is_team),
+        days=spending.default_days(timezone.now()),
+        is_team=is_team,
+    )
+    return _Asked(actor, form, form.filters())
+
+
+@require_safe
+@signed_in
+def usage(request: HttpRequest) -> HttpResponse:
+    """``/usage``: what was used, apart by what is asked for, and the completions themselves."""
+    asked = _asked(request)
+    actor, filters = asked.actor, asked.filters
+    rows = spending.completions(actor, filters)
+    found, following = spending.page(rows, before=request.GET.get("before", ""))
+    parts = ["day", "model", "upstream", *spending.OF_TASKS]
+    if filters.is_team:
+        parts.insert(1, "member")
+    by = request.GET.get("by", "")
+    by = by if by in parts else "day"
+    context = {
+        "actor": actor,
+        "form": asked.form,
+        "filters": filters,
+        "is_admin": policy.is_admin(actor),
+        "may_set": actor.organization_id is None or policy.is_admin(actor),
+        "totals": spending.totals(actor, filters),
+        "parts": parts,
+        "by": by,
+        "breakdown": spending.breakdown(actor, filters, by=by),
+        "rows": found,
+        "names": people.names({row.user_id for row in found}) if filters.is_team else {},
+        "following": following,
+        "export": urlencode({k: v for k, v in request.GET.items() if k not in ("by", "before")}),
+    }
+    return render(request, "proxy/usage.html", context)
+
+
+@require_safe
+@signed_in
+def completion(request: HttpRequest, completion_id: str) -> HttpResponse:
+    """``/usage/{id}``: why one completion cost what it cost."""
+    actor = web_actor(request)
+    found = spending.explained(actor, completion_id)
+    if found is None:
+        raise Http404
+    context = {
+        "found": found,
+        "row": found.completion,
+        "may_set": actor.organization_id is None or policy.is_admin(actor),
+    }
+    return render(request, "proxy/completion.html", context)
+
+
+@require_safe
+@signed_in
+def export(request: HttpRequest) -> StreamingHttpResponse:
+    """``/usage.csv``: every completion that the filters leave, streamed."""
+    asked = _asked(request)
+    rows = spending.completions(asked.actor, asked.filters)
+
+    async def lines() -> AsyncGenerator[str, None]:
+        yield _csv([spending.EXPORT_HEADER])
+        before = ""
+        while True:
+            # In batches on the bounded pool: an export that is read slowly holds no connection.
+            batch, before = await run_db(spending.export, rows, before=before)
+            yield _csv(batch)
+            if not before:
+                return
+
+    return StreamingHttpResponse(
+        lines(),
+        content_type="text/csv; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="usage-{asked.filters.first}.csv"',
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+def _csv(lines: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([_cell(value) for value in line] for line in lines)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Spreadsheets run text that begins like a formula."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
