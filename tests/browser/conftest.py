@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+_FITS = """width => document.readyState === "complete"
+    && document.documentElement.scrollWidth <= width"""
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 SIZES = {"phone": {"width": 390, "height": 844}, "desk": {"width": 1440, "height": 900}}
 
@@ -37,10 +39,10 @@ class Visitor:
         return self.look(path)
 
     def look(self, label: str):
-        """Keep a screenshot, and see that nothing sticks out."""
+        """Keep a screenshot, and see that nothing sticks out. A click may still be on its way to
+        the next page."""
         page = self.page
-        width = page.viewport_size["width"]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, label
+        page.wait_for_function(_FITS, arg=page.viewport_size["width"], timeout=10_000)
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         safe = (
             label.replace(self.base, "").partition("?")[0].strip("/").replace("/", "-") or "start"
