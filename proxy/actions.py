@@ -100,18 +100,22 @@ def sync_environment_upstream(*, at: datetime) -> Upstream | None:
 
 @dataclass(frozen=True, slots=True)
 class NewPrice:
-    """Nano-dollars per million tokens; None for a cache class that is priced as input."""
+    """Nano-dollars per million tokens; None for a cache class that is priced as input.
+
+    image: nano-dollars of one image; None leaves what is stored."""
 
     input: int
     output: int
     cache_read: int | None = None
     cache_write: int | None = None
+    image: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What is known of a model beside its price. None leaves what is stored."""
 
+    kind: str | None = None
     name: str | None = None
     description: str | None = None
     context_window: int | None = None
@@ -139,6 +143,8 @@ def put_model(
     """
     if not 0 < len(model_id) <= 200 or not model_id.isascii() or not model_id.isprintable():
         raise InvalidInput("must be an id such as vendor/name", field="model_id")
+    if facts.kind is not None and facts.kind not in LanguageModel.Kind.values:
+        raise InvalidInput(f"must be one of {', '.join(LanguageModel.Kind.values)}", field="kind")
     for field in ("context_window", "max_tokens"):
         value = getattr(facts, field)
         if value is not None and not 1 <= value <= 10**8:
@@ -212,8 +218,9 @@ def _set_price(model: LanguageModel, price: NewPrice, *, by: Actor | None, at: d
         output_nanos_per_mtok=price.output,
         cache_read_nanos_per_mtok=price.cache_read,
         cache_write_nanos_per_mtok=price.cache_write,
+        image_nanos=present.image_nanos if present and price.image is None else price.image,
     )
-    if present is not None and present.given() == row.given():
+    if present is not None and _says(present) == _says(row):
         return
     row.save(force_insert=True)
     audit.record(
@@ -221,7 +228,12 @@ def _set_price(model: LanguageModel, price: NewPrice, *, by: Actor | None, at: d
         actor=by,
         target_kind="model",
         target_id=model.model_id,
-        before={"nanos_per_mtok": present.given()} if present else None,
-        after={"nanos_per_mtok": row.given()},
+        before=_says(present) if present else None,
+        after=_says(row),
         at=at,
     )
+
+
+def _says(price: Price) -> dict[str, object]:
+    images = {} if price.image_nanos is None else {"image_nanos": price.image_nanos}
+    return {"nanos_per_mtok": price.given(), **images}

@@ -160,8 +160,8 @@ class AliasInline(admin.TabularInline[Alias, LanguageModel]):
 @admin.register(LanguageModel)
 class LanguageModelAdmin(admin.ModelAdmin[LanguageModel]):
     form = LanguageModelForm
-    list_display = ("model_id", "context_window", "max_tokens", "visible", "deprecated")
-    list_filter = ("visible", "deprecated", "routes__upstream")
+    list_display = ("model_id", "kind", "context_window", "max_tokens", "visible", "deprecated")
+    list_filter = ("kind", "visible", "deprecated", "routes__upstream")
     search_fields = ("model_id", "name")
     ordering = ("model_id",)
     filter_horizontal = ("organizations",)

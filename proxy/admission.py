@@ -18,10 +18,10 @@ from orgs.documents import AllowList
 from proxy import demo, usage_days
 from proxy.calls import Call
 from proxy.catalogue import Catalogue, Offer, Priced, Way
-from proxy.models import Completion
+from proxy.models import Completion, LanguageModel
 from proxy.pricing import Usage, cost_nanos, worst_case_nanos
 from roocloud.lib.bulk import update_rows
-from roocloud.lib.refusals import Forbidden, NotFound
+from roocloud.lib.refusals import Forbidden, InvalidInput, NotFound
 from roocloud.lib.text import clean_label
 
 if TYPE_CHECKING:
@@ -117,14 +117,18 @@ def check(
         raise ModelNotAllowed(f"Your organization does not allow the model {call.model[:100]}")
     offer = catalogue.find(actor, call.model, at=at)
     price = offer.price(at) if offer else None
-    if offer is None or price is None:
+    if offer is None or price is None or not call.takes(offer.kind):
         raise ModelNotFound(f"This server offers no model {call.model[:100]}", field="model")
     if actor.key and not actor.key.allows(offer.model_id):
         raise ModelNotAllowed(f"The API key “{actor.key.name}” does not allow {offer.model_id}")
+    is_image_model = offer.kind == LanguageModel.Kind.IMAGE
+    if is_image_model and call.is_stream:
+        raise InvalidInput("must be false for a model that makes images", field="stream")
     worst = worst_case_nanos(
         prompt_tokens=call.prompt_tokens_bound(offer.context_window),
         completion_tokens=call.output_bound(offer.max_tokens),
         rates=price.rates,
+        images=call.choices if is_image_model else 0,
     )
     return Order(
         actor=actor,
@@ -225,6 +229,7 @@ def _tokens(usage: Usage) -> dict[str, int]:
         "completion_tokens": usage.completion,
         "cache_read_tokens": usage.cache_read,
         "cache_write_tokens": usage.cache_write,
+        "images": usage.images,
     }
 
 

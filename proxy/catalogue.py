@@ -64,6 +64,7 @@ class Offer:
     prices: tuple[Priced, ...]
     ways: tuple[Way, ...]
     organizations: frozenset[str] = frozenset()
+    kind: str = LanguageModel.Kind.LANGUAGE
 
     def price(self, at: datetime) -> Priced | None:
         return next((price for price in self.prices if price.valid_from <= at), None)
@@ -159,6 +160,7 @@ def _read(at: datetime) -> Catalogue:
             prices=tuple(prices.get(model.pk, ())),
             ways=tuple(ways[model.pk]),
             organizations=frozenset(named.get(model.pk, ())),
+            kind=model.kind,
         )
         for model in LanguageModel.unscoped.filter(pk__in=ways, visible=True)
     }

@@ -1,4 +1,4 @@
-"""``POST /proxy/v1/chat/completions``: plain ASGI, because it waits long and carries much.
+"""All that is completed under ``/proxy/v1``: plain ASGI, because it waits long and carries much.
 
 It reads as its contract: identify, read, order, admit, relay, settle. Database work is done in
 batches on the bounded pool, so an open stream holds no connection.
@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -18,21 +19,22 @@ from django.utils import timezone
 
 from proxy import (
     admission,
-    calls,
     demo,
     dialects,
     gate,
+    images,
     limits,
     metrics,
     running,
     upstreams,
 )
 from proxy.admission import Admitted, Order, Result
-from proxy.caller import Client, ClientGone, Receive, Scope, Send
-from proxy.calls import Call
+from proxy.caller import App, Client, ClientGone, Receive, Scope, Send
+from proxy.calls import EMBEDDINGS, IMAGES, Call, Endpoint
+from proxy.catalogue import Way
 from proxy.limits import Taken
-from proxy.meter import StreamMeter, meter_answer
-from proxy.models import Completion
+from proxy.meter import StreamMeter, meter_answer, meter_embeddings, meter_images, with_cost
+from proxy.models import Completion, LanguageModel
 from proxy.pricing import NO_USAGE, Usage
 from proxy.running import Running
 from proxy.upstream_errors import UpstreamRefused, refusal
@@ -83,10 +85,15 @@ class Outcome:
             self.first_byte_ms = int(elapsed.total_seconds() * 1000)
 
 
-async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
+def application(endpoint: Endpoint) -> App:
+    """The route of an endpoint; what differs between them is theirs, the pipeline is one (PX7)."""
+    return partial(_answer, endpoint)
+
+
+async def _answer(endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
     client = Client(receive, send)
     try:
-        await _serve(scope, client)
+        await _serve(endpoint, scope, client)
     except ClientGone:
         return
     except TooLarge:
@@ -101,7 +108,7 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
         await client.refuse(UpstreamRefused(503, "unavailable", message, retry_after_s=5))
 
 
-async def _serve(scope: Scope, client: Client) -> None:
+async def _serve(endpoint: Endpoint, scope: Scope, client: Client) -> None:
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     at = timezone.now()
     try:
@@ -112,7 +119,7 @@ async def _serve(scope: Scope, client: Client) -> None:
     except Refusal:
         await client.discard_body()
         raise
-    call = await _read_call(await client.body())
+    call = await _read_call(endpoint, await client.body())
     order = await gate.order(actor, call, task_id=headers.get(b"x-roo-task-id", ""), at=at)
     taken = await limits.take(order)
     client.extra_headers = taken.headers
@@ -136,10 +143,10 @@ async def _complete(admitted: Admitted, taken: Taken, client: Client) -> None:
         await asyncio.shield(_settle(admitted, outcome))
 
 
-async def _read_call(body: bytes) -> Call:
+async def _read_call(endpoint: Endpoint, body: bytes) -> Call:
     if len(body) <= _LARGE:
-        return calls.read(body)
-    return await asyncio.to_thread(calls.read, body)
+        return endpoint.read(body)
+    return await asyncio.to_thread(endpoint.read, body)
 
 
 async def _settle(admitted: Admitted, outcome: Outcome) -> None:
@@ -196,26 +203,46 @@ async def _relay(admitted: Admitted, outcome: Outcome, client: Client) -> None:
 async def _whole(admitted: Admitted, outcome: Outcome, client: Client) -> None:
     """An answer in one piece. It is awaited to its end also if the client hangs up meanwhile: the
     upstream makes it all the same, and only its end says what it came to (C5)."""
-    call = Running(admitted, outcome.leases)
+    call = Running(admitted, outcome.leases, usage=lambda: outcome.usage()[0])
     running.begin(call)
     try:
-        body = await _whole_body(admitted, outcome)
+        way, body = await _whole_body(admitted, outcome)
+        body, usage, is_estimated = _metered(admitted, body)
+        outcome.usage = lambda: (usage, is_estimated)
+        if way and admitted.order.call.endpoint is IMAGES:
+            # It may fail. What the upstream made is to be paid for all the same.
+            body = await images.deliverable(
+                body,
+                upstream=way.upstream,
+                base_url=way.base_url,
+                most=admitted.order.call.choices,
+            )
     finally:
         running.end(call)
-    prompt = admitted.prompt_tokens
-    body, usage, is_estimated = meter_answer(body, admitted.cost_nanos, prompt_tokens=prompt)
-    outcome.usage = lambda: (usage, is_estimated)
     outcome.status = Completion.Status.DONE
     upstream = outcome.attempts.upstream.encode("ascii", "replace")
     await client.send_json(200, body, [(b"x-roocloud-upstream", upstream)])
 
 
-async def _whole_body(admitted: Admitted, outcome: Outcome) -> bytes:
-    """Raises UpstreamRefused."""
+def _metered(admitted: Admitted, body: bytes) -> tuple[bytes, Usage, bool]:
+    """The answer, with its cost if editors look for it there; what to charge; whether that is an
+    estimate."""
+    endpoint, prompt = admitted.order.call.endpoint, admitted.prompt_tokens
+    if endpoint is EMBEDDINGS:
+        return body, *meter_embeddings(body, prompt_tokens=prompt)
+    if admitted.order.offer.kind != LanguageModel.Kind.IMAGE:
+        return meter_answer(body, admitted.cost_nanos, prompt_tokens=prompt)
+    usage, is_estimated = meter_images(body, admitted.order.price.rates, prompt_tokens=prompt)
+    if endpoint is not IMAGES:
+        body = with_cost(body, admitted.cost_nanos(usage))
+    return body, usage, is_estimated
+
+
+async def _whole_body(admitted: Admitted, outcome: Outcome) -> tuple[Way | None, bytes]:
+    """The way that answered, none for the demo, and its answer. Raises UpstreamRefused."""
     if not admitted.order.ways:
-        return demo.answer(
-            admitted.order.call, completion_id=admitted.completion_id, created=_now_s()
-        )
+        created, call = _now_s(), admitted.order.call
+        return None, demo.answer(call, completion_id=admitted.completion_id, created=created)
     parts, size = [], 0
     async with upstreams.answer(admitted, outcome.attempts) as (way, response):
         try:
@@ -230,7 +257,7 @@ async def _whole_body(admitted: Admitted, outcome: Outcome) -> bytes:
             raise UpstreamRefused(502, "upstream_failed", message) from fault
     body = b"".join(parts)
     try:
-        return dialects.of(way).answer(body, created=_now_s())
+        return way, dialects.of(way).answer(body, created=_now_s())
     except ValueError as fault:
         message = f"The upstream {way.upstream} gave an answer that cannot be read"
         raise UpstreamRefused(502, "upstream_failed", message) from fault

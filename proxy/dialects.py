@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from proxy.anthropic import Anthropic
-from proxy.calls import Call
+from proxy.calls import CHAT, Call, Endpoint
 from proxy.catalogue import Way
 from proxy.models import Upstream
 
@@ -22,11 +22,13 @@ class Translator(Protocol):
 
 
 class Dialect(Protocol):
-    """rewrites: whether a body is made anew, which for a large one takes time."""
+    """rewrites: whether a body is made anew, which for a large one takes time. chat_only: whether
+    it has no other endpoint."""
 
     rewrites: bool
+    chat_only: bool
 
-    def url(self, base_url: str) -> str: ...
+    def url(self, base_url: str, endpoint: Endpoint = CHAT) -> str: ...
 
     def models_url(self, base_url: str) -> str: ...
 
@@ -55,9 +57,10 @@ class OpenAI:
     """What clients speak themselves: the same bytes, in both directions (F4)."""
 
     rewrites = False
+    chat_only = False
 
-    def url(self, base_url: str) -> str:
-        return f"{base_url}/chat/completions"
+    def url(self, base_url: str, endpoint: Endpoint = CHAT) -> str:
+        return f"{base_url}/{endpoint.path}"
 
     def models_url(self, base_url: str) -> str:
         return f"{base_url}/models"

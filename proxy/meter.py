@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from proxy.pricing import MAX_TOKENS, NO_USAGE, Usage
+from proxy.pricing import MAX_TOKENS, NO_USAGE, Rates, Usage
 from roocloud.lib.money import nanos_to_usd
 
 #: What usage costs, in nano-dollars.
@@ -26,6 +26,8 @@ _MAX_LINE = 32 * 2**20
 _MAX_UNCOUNTED = 2**18
 #: For counting what an upstream produced without reporting it: bytes of text per token, rounded up.
 _BYTES_PER_TOKEN = 4
+#: What one made image counts as, unreported: about 1,500 tokens.
+_IMAGE_BYTES = 1500 * _BYTES_PER_TOKEN
 _NULL = Raw(b"null")
 _DONE = b"[DONE]"
 
@@ -46,11 +48,13 @@ class _Text(Struct):
     reasoning_details: Raw = _NULL
     refusal: Raw = _NULL
     tool_calls: list[_ToolCall] | None = None
+    images: list[Raw] | None = None
 
     def size(self) -> int:
         thought = self.reasoning, self.reasoning_content, self.reasoning_details
         size = _size(self.content) + _size(self.refusal)
         size += next(filter(None, map(_size, thought)), 0)  # the same text, in up to three forms
+        size += len(self.images or ()) * _IMAGE_BYTES
         for call in self.tool_calls or ():
             if call.function:
                 size += _size(call.function.arguments) + _size(call.function.name)
@@ -72,6 +76,14 @@ class _Answer(Struct):
     choices: list[_Choice] | UnsetType | None = UNSET
 
 
+class _Made(Struct):
+    """Embeddings, or images, which chat puts into its messages."""
+
+    data: list[Raw] = []
+    choices: list[_Choice] = []
+    usage: Any = None
+
+
 class _Shell(Struct):
     """What decides whether a chunk passes as it is."""
 
@@ -81,6 +93,7 @@ class _Shell(Struct):
 
 
 _answer = msgspec.json.Decoder(_Answer)
+_made = msgspec.json.Decoder(_Made)
 _shell = msgspec.json.Decoder(_Shell)
 
 
@@ -352,3 +365,62 @@ def meter_answer(body: bytes, price: Price, *, prompt_tokens: int) -> tuple[byte
     if not size:
         return body, NO_USAGE, False
     return body, _estimate(prompt_tokens, size), True
+
+
+def meter_embeddings(body: bytes, *, prompt_tokens: int) -> tuple[Usage, bool]:
+    """What to charge, and whether it is an estimate; an answer without vectors costs nothing."""
+    made = _read_made(body)
+    if made is None:
+        return NO_USAGE, False
+    if usage := _input_alone(made.usage):
+        return usage, False
+    return (Usage(prompt=prompt_tokens), True) if made.data else (NO_USAGE, False)
+
+
+def _input_alone(reported: Any) -> Usage | None:
+    """Usage of what has no output in tokens, and often does not say so."""
+    return read_usage({"completion_tokens": 0, **reported}) if isinstance(reported, dict) else None
+
+
+def meter_images(body: bytes, rates: Rates, *, prompt_tokens: int) -> tuple[Usage, bool]:
+    """What to charge for made images, and whether it is an estimate: tokens, if they are reported
+    and priced, else each image, else what images usually take of tokens."""
+    made = _read_made(body)
+    if made is None:
+        return NO_USAGE, False
+    reported = read_usage(_as_chat(made.usage))
+    if reported is not None and (rates.prices_tokens or not rates.image):
+        return reported, False
+    by_chat = [choice.message for choice in made.choices if choice.message]
+    images = len(made.data) + sum(len(message.images or ()) for message in by_chat)
+    if rates.image and images:
+        return replace(reported or NO_USAGE, images=images), False
+    size = len(made.data) * _IMAGE_BYTES + sum(message.size() for message in by_chat)
+    if reported is None and size:
+        return _estimate(prompt_tokens, size), True
+    return reported or NO_USAGE, False
+
+
+def with_cost(body: bytes, cost_nanos: int) -> bytes:
+    """A whole answer with its cost in its usage, if it has one."""
+    answer = _open(body)
+    return _with_cost(body, cost_nanos) if answer and read_usage(answer.usage) else body
+
+
+def _as_chat(reported: Any) -> Any:
+    """OpenAI's images count input_tokens and output_tokens."""
+    if not isinstance(reported, dict) or "input_tokens" not in reported:
+        return reported
+    return {
+        "prompt_tokens": reported["input_tokens"],
+        "completion_tokens": reported.get("output_tokens"),
+        "total_tokens": reported.get("total_tokens"),
+        "prompt_tokens_details": reported.get("input_tokens_details"),
+    }
+
+
+def _read_made(body: bytes) -> _Made | None:
+    try:
+        return _made.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -151,7 +151,19 @@ class LanguageModelQuerySet(models.QuerySet["LanguageModel"]):
 class LanguageModel(models.Model):
     """A model that clients may ask for, and where it is completed."""
 
+    class Kind(models.TextChoices):
+        LANGUAGE = "language", "Language"
+        EMBEDDING = "embedding", "Embedding"
+        IMAGE = "image", "Image"
+
     model_id = models.CharField(max_length=200, unique=True)  # "vendor/name"
+    kind = models.CharField(
+        max_length=10,
+        choices=Kind,
+        default=Kind.LANGUAGE,
+        db_default=Kind.LANGUAGE,
+        help_text="What it makes. Only language models are on the list that editors read.",
+    )
     name = models.CharField(max_length=200, blank=True)
     description = models.TextField(blank=True)
     context_window = models.PositiveIntegerField(default=128_000)  # tokens
@@ -245,6 +257,9 @@ class Price(models.Model):
     output_nanos_per_mtok = models.BigIntegerField()
     cache_read_nanos_per_mtok = models.BigIntegerField(null=True, blank=True)  # None: as input
     cache_write_nanos_per_mtok = models.BigIntegerField(null=True, blank=True)  # None: as input
+    image_nanos = models.BigIntegerField(
+        null=True, blank=True, help_text="Of one image, where tokens do not say what it costs."
+    )
 
     unscoped = models.Manager["Price"]()
 
@@ -257,13 +272,17 @@ class Price(models.Model):
                 & (Q(cache_write_nanos_per_mtok=None) | Q(cache_write_nanos_per_mtok__gte=0)),
                 name="proxy_price_not_negative",
             ),
+            CheckConstraint(
+                condition=Q(image_nanos=None) | Q(image_nanos__gte=0),
+                name="proxy_price_of_images_not_negative",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.model_id} from {self.valid_from:%Y-%m-%d %H:%M}"
 
     def given(self) -> tuple[int | None, ...]:
-        """What it says, class by class."""
+        """What it says of tokens, class by class."""
         return (
             self.input_nanos_per_mtok,
             self.output_nanos_per_mtok,
@@ -280,6 +299,7 @@ class Price(models.Model):
             output=self.output_nanos_per_mtok,
             cache_read=given if read is None else read,
             cache_write=given if write is None else write,
+            image=self.image_nanos or 0,
         )
 
 
@@ -325,6 +345,7 @@ class Completion(models.Model):
     cache_read_tokens = models.BigIntegerField(default=0)
     cache_write_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
+    images = models.PositiveSmallIntegerField(default=0, db_default=0)  # charged by the piece
     is_estimated = models.BooleanField(default=False)  # the upstream reported no usage
     cost_nanos = models.BigIntegerField(default=0)
     error = models.CharField(max_length=300, blank=True)

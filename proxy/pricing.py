@@ -9,16 +9,21 @@ MAX_TOKENS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Nano-dollars per million tokens of each class."""
+    """Nano-dollars per million tokens of each class, and per image."""
 
     input: int
     output: int
     cache_read: int
     cache_write: int
+    image: int = 0
+
+    @property
+    def prices_tokens(self) -> bool:
+        return bool(self.input or self.output or self.cache_read or self.cache_write)
 
     @property
     def is_free(self) -> bool:
-        return not (self.input or self.output or self.cache_read or self.cache_write)
+        return not (self.prices_tokens or self.image)
 
 
 FREE = Rates(0, 0, 0, 0)
@@ -26,12 +31,14 @@ FREE = Rates(0, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens. ``prompt`` is the whole input, cached tokens included (trap 31)."""
+    """Tokens. ``prompt`` is the whole input, cached tokens included (trap 31). ``images``: made,
+    and charged by the piece."""
 
     prompt: int = 0
     completion: int = 0
     cache_read: int = 0
     cache_write: int = 0
+    images: int = 0
 
 
 NO_USAGE = Usage()
@@ -51,11 +58,13 @@ def classes(usage: Usage, rates: Rates) -> list[tuple[str, int, int]]:
 def cost_nanos(usage: Usage, rates: Rates) -> int:
     """Multiply, sum, divide once, round up: a fraction of a nano-dollar is the customer's."""
     total = sum(tokens * rate for _, tokens, rate in classes(usage, rates))
-    return -(-total // _MTOK)
+    return -(-total // _MTOK) + usage.images * rates.image
 
 
-def worst_case_nanos(*, prompt_tokens: int, completion_tokens: int, rates: Rates) -> int:
+def worst_case_nanos(
+    *, prompt_tokens: int, completion_tokens: int, rates: Rates, images: int = 0
+) -> int:
     """The most that a request may cost: its input in the dearest class of input."""
     dearest = max(rates.input, rates.cache_read, rates.cache_write)
     total = prompt_tokens * dearest + completion_tokens * rates.output
-    return -(-total // _MTOK)
+    return -(-total // _MTOK) + images * rates.image

@@ -47,7 +47,8 @@ def models(actor: Actor | None, *, at: datetime) -> list[dict[str, Any]]:
         if actor is None
         else LanguageModel.objects.visible_to(actor)
     )
-    priced = list(rows.priced(at).order_by("model_id"))
+    language = rows.filter(kind=LanguageModel.Kind.LANGUAGE)
+    priced = list(language.priced(at).order_by("model_id"))
     prices = Price.unscoped.in_bulk([row.price_id for row in priced])
     entries = [_entry(row, prices[row.price_id]) for row in priced]
     if not entries and demo.is_offered():

@@ -278,6 +278,7 @@ class Explained:
     completion: Completion
     member: str
     lines: Sequence[Line]
+    images_nanos: int  # those charged by the piece
     sum_nanos: int  # of the lines, rounded up once
     price: "Price | None"
     hold: "Hold | None"
@@ -300,6 +301,7 @@ def explained(actor: Actor, completion_id: str) -> Explained | None:
         completion=row.completion_tokens,
         cache_read=row.cache_read_tokens,
         cache_write=row.cache_write_tokens,
+        images=row.images,
     )
     lines = [
         Line(name, tokens, rate, Decimal(tokens * rate) / 10**15)
@@ -309,6 +311,7 @@ def explained(actor: Actor, completion_id: str) -> Explained | None:
         completion=row,
         member=people.names([row.user_id]).get(row.user_id, row.user_id),
         lines=[line for line in lines if line.tokens],
+        images_nanos=row.images * rates.image,
         sum_nanos=cost_nanos(used, rates),
         price=row.price,
         hold=row.hold,

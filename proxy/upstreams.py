@@ -9,6 +9,7 @@ import aiohttp
 
 from proxy import dialects
 from proxy.admission import Admitted
+from proxy.calls import CHAT, Call
 from proxy.catalogue import Way
 from proxy.routing import breaker, in_order
 from proxy.upstream_errors import UpstreamRefused, refusal
@@ -72,6 +73,12 @@ class _NoConnection(UpstreamRefused):
     is_passing = True
 
 
+class _Unspoken(UpstreamRefused):
+    """Nothing was sent, because this kind of upstream has no such endpoint."""
+
+    is_passing = True
+
+
 class _BrokeOff(UpstreamRefused):
     """It may have begun to work: not asked again, but another may be."""
 
@@ -88,13 +95,14 @@ async def _ask(admitted: Admitted, way: Way) -> aiohttp.ClientResponse:
             "upstream_auth_failed",
             f"This server cannot read its key for the upstream {name}. Tell an administrator.",
         )
+    if dialects.of(way).chat_only and admitted.order.call.endpoint is not CHAT:
+        path = admitted.order.call.endpoint.path
+        raise _Unspoken(502, "upstream_failed", f"The upstream {name} has no {path}")
     pieces = await _body(admitted, way)
     breaker.begin(way.upstream_id, now=time.monotonic())
     try:
         async with asyncio.timeout(way.first_byte_timeout_s):
-            response = await _post(
-                way, way.api_key, pieces, is_stream=admitted.order.call.is_stream
-            )
+            response = await _post(way, way.api_key, pieces, admitted.order.call)
         if response.status == 200:
             breaker.succeeded(way.upstream_id)
             return response
@@ -123,13 +131,13 @@ async def _ask(admitted: Admitted, way: Way) -> aiohttp.ClientResponse:
 async def _body(admitted: Admitted, way: Way) -> Sequence[bytes | memoryview]:
     call, dialect = admitted.order.call, dialects.of(way)
     most = admitted.order.offer.max_tokens
-    if dialect.rewrites and len(memoryview(call.fields["messages"])) > _LARGE:
+    if dialect.rewrites and len(memoryview(call.fields[call.endpoint.source])) > _LARGE:
         return await asyncio.to_thread(dialect.body, call, way, most=most)
     return dialect.body(call, way, most=most)
 
 
 async def _post(
-    way: Way, api_key: str, pieces: Sequence[bytes | memoryview], *, is_stream: bool
+    way: Way, api_key: str, pieces: Sequence[bytes | memoryview], call: Call
 ) -> aiohttp.ClientResponse:
     dialect = dialects.of(way)
     size = sum(map(len, pieces))
@@ -137,11 +145,11 @@ async def _post(
         **dialect.headers(api_key),
         "Content-Type": "application/json",
         "Content-Length": str(size),
-        "Accept": "text/event-stream" if is_stream else "application/json",
+        "Accept": "text/event-stream" if call.is_stream else "application/json",
         "Accept-Encoding": "identity",
     }
     return await outbound.session().post(
-        dialect.url(way.base_url),
+        dialect.url(way.base_url, call.endpoint),
         data=b"".join(pieces) if size <= _SMALL else _sent(pieces),
         headers=headers,
         allow_redirects=False,

@@ -10,14 +10,18 @@ django_app = get_asgi_application()  # first: it loads the apps that the imports
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
-from proxy.completions import chat_completions  # noqa: E402
+from proxy.calls import ENDPOINTS  # noqa: E402
+from proxy.completions import application as completes  # noqa: E402
 from roocloud.checks import refuse_unsafe_settings  # noqa: E402
 from roocloud.entry import Lifespan, entry  # noqa: E402
 
 refuse_unsafe_settings()
 
 #: Plain ASGI routes, served before Django's. The access walk reads this list as well.
-asgi_urlpatterns = [path("proxy/v1/chat/completions", chat_completions)]  # type: ignore[arg-type]  # channels routes ASGI applications
+asgi_urlpatterns = [
+    path(f"proxy/v1/{endpoint.path}", completes(endpoint))  # type: ignore[arg-type]  # channels routes ASGI applications
+    for endpoint in ENDPOINTS
+]
 
 application = entry(
     ProtocolTypeRouter(

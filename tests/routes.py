@@ -17,6 +17,10 @@ LIBRARY_ROUTES: dict[str, tuple[Access, str]] = {
 }
 
 
+#: The plain ASGI routes, which check their bearer by themselves.
+COMPLETES = {"proxy/v1/chat/completions", "proxy/v1/embeddings", "proxy/v1/images/generations"}
+
+
 @dataclass(frozen=True)
 class Route:
     path: str
@@ -33,12 +37,8 @@ def walk(patterns: list[Any] | None = None, prefix: str = "") -> Iterator[Route]
     """Django's routes, and the ASGI ones beside them."""
     if patterns is None:
         patterns = get_resolver().url_patterns
-        yield Route(
-            "proxy/v1/chat/completions",
-            None,
-            (),
-            Access("bearer", kinds=frozenset({"auth", "cli", "cj", "key"})),
-        )
+        completes = Access("bearer", kinds=frozenset({"auth", "cli", "cj", "key"}))
+        yield from (Route(path, None, (), completes) for path in COMPLETES)
     for pattern in patterns:
         path = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):

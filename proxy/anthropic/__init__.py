@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from proxy.anthropic.answers import StreamTranslator, answer
 from proxy.anthropic.requests import request
 from proxy.anthropic.shapes import VERSION
-from proxy.calls import Call
+from proxy.calls import CHAT, Call, Endpoint
 
 if TYPE_CHECKING:
     from proxy.catalogue import Way
@@ -15,8 +15,9 @@ class Anthropic:
     """See dialects.Dialect."""
 
     rewrites = True
+    chat_only = True
 
-    def url(self, base_url: str) -> str:
+    def url(self, base_url: str, endpoint: Endpoint = CHAT) -> str:
         return f"{base_url.removesuffix('/v1')}/v1/messages"
 
     def models_url(self, base_url: str) -> str:

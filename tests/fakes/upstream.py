@@ -1,6 +1,7 @@
 """An OpenAI-compatible server on loopback, which does what the model's name says."""
 
 import asyncio
+import base64
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,11 @@ USAGE = {
     "total_tokens": 1050,
     "prompt_tokens_details": {"cached_tokens": 400},
 }
+
+EMBEDDING_USAGE = {"prompt_tokens": 8, "total_tokens": 8}
+IMAGE_USAGE = {"input_tokens": 10, "output_tokens": 1000, "total_tokens": 1010}
+IMAGE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
+WEBP = base64.b64encode(b"RIFF\x10\x00\x00\x00WEBPVP8 " + bytes(40)).decode()
 
 
 def _reports(model: str) -> list[dict[str, Any]]:
@@ -40,6 +46,7 @@ class FakeUpstream:
         self.go_on = threading.Event()  # what "waits" models wait for after their first word
         self.cut = threading.Event()  # the other side hung up on a stream
         self.url = ""
+        self.link = ""  # what "link" models point at, instead of here
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -61,6 +68,9 @@ class FakeUpstream:
             message["content"] = "cut \ud83d"
         if "objects" in model:
             message["tool_calls"] = [{"function": {"name": "f", "arguments": {"a": 1}}}]
+        if "image" in body.get("modalities", ()):
+            url = {"url": f"data:image/png;base64,{IMAGE}"}
+            message = {"role": "assistant", "content": "", "images": [{"image_url": url}]}
         if "unhurried" in model:
             await asyncio.sleep(0.5)
         answer = {
@@ -74,6 +84,40 @@ class FakeUpstream:
             answer["usage"] = USAGE
         self.answered += 1
         return web.json_response(answer)
+
+    async def embeddings(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.requests.append({"headers": dict(request.headers), "body": body})
+        usage = {} if "silent" in body["model"] else {"usage": EMBEDDING_USAGE}
+        inputs = body["input"] if isinstance(body["input"], list) else [body["input"]]
+        text = body.get("encoding_format") == "base64"
+        data = [
+            {"object": "embedding", "index": i, "embedding": "AACAPwAAAEA=" if text else [1.0, 2.0]}
+            for i, _ in enumerate(inputs)
+        ]
+        return web.json_response({"object": "list", "data": data, "model": "m", **usage})
+
+    async def generations(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.requests.append({"headers": dict(request.headers), "body": body})
+        model = body["model"]
+        if "link" in model:
+            one: dict[str, Any] = {"url": self.link or f"{self.url}/{model.split('-')[1]}"}
+        elif "inline" in model:
+            one = {"url": f"data:image/png;base64,{IMAGE}"}
+        else:
+            one = {"b64_json": WEBP if "webp" in model else IMAGE}
+        usage = {"usage": IMAGE_USAGE} if "counted" in model else {}
+        return web.json_response({"created": 1, "data": [one] * body.get("n", 1), **usage})
+
+    async def image(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name == "away":
+            raise web.HTTPFound(f"{self.url}/png")
+        if name == "huge":
+            return web.Response(body=base64.b64decode(IMAGE) + bytes(33 * 2**20))
+        found = {"png": base64.b64decode(IMAGE), "webp": base64.b64decode(WEBP)}
+        return web.Response(body=found.get(name, b"<html>"), content_type="image/png")
 
     async def _slow_error(self, request: web.Request, status: int, text: str) -> web.StreamResponse:
         """The body in two segments."""
@@ -144,7 +188,10 @@ def fake_upstream() -> Iterator[FakeUpstream]:
     app.add_routes(
         [
             web.post("/v1/chat/completions", fake.completions),
+            web.post("/v1/embeddings", fake.embeddings),
+            web.post("/v1/images/generations", fake.generations),
             web.get("/v1/models", fake.models),
+            web.get("/v1/{name}", fake.image),
         ]
     )
     with on_loopback(app) as url:

@@ -18,7 +18,7 @@ from roocloud.errors import Surface, body, surface_of
 from tasks_sharing import actions as tasks
 from tasks_sharing.models import Share
 from tests import factories
-from tests.routes import LIBRARY_ROUTES, Route, walk
+from tests.routes import COMPLETES, LIBRARY_ROUTES, Route, walk
 
 CANARY = "canary-7f3a"
 IMAGE = f"data:image/gif;base64,{b64encode(b'GIF89a' + CANARY.encode()).decode()}"
@@ -259,7 +259,7 @@ def test_each_token_opens_only_its_own_routes(client, world, alice, acme, kind):
     """B3: the matrix of token kinds and routes."""
     headers = dict(credentials(alice, acme))[kind]
     for route in ROUTES:
-        if route.path == "proxy/v1/chat/completions" or route.path.startswith("trpc"):
+        if route.path in COMPLETES or route.path.startswith("trpc"):
             continue
         if route.access.who not in ("bearer", "client_token"):
             continue
@@ -274,7 +274,7 @@ def test_each_token_opens_only_its_own_routes(client, world, alice, acme, kind):
 def test_an_api_key_is_for_the_proxy_alone(client, world, alice, acme):
     """B3: by the declarations, and at the route that checks its bearer by itself."""
     opened = {r.path for r in ROUTES if r.access and TokenKind.API_KEY in r.access.kinds}
-    assert opened == {"proxy/v1/chat/completions"}
+    assert opened == COMPLETES
     signed_in = client.get("/trpc/auth.me", headers=factories.bearer(alice, acme))
     for way, headers in credentials(alice, acme):
         if way in ("api key", "x-api-key"):

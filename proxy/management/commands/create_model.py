@@ -7,13 +7,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from proxy import actions
-from proxy.models import Upstream
+from proxy.models import LanguageModel, Upstream
 from roocloud.lib.money import usd_to_nanos
 from roocloud.lib.refusals import InvalidInput, Refusal
 
 
 def _price(options: dict[str, Any], name: str) -> int | None:
-    """Nano-dollars per million tokens of a USD-per-million option. Raises InvalidInput."""
+    """Nano-dollars of an option in USD. Raises InvalidInput."""
     given = options[name]
     if given is None:
         return None
@@ -29,10 +29,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("model_id", metavar="ID", help="as clients ask for it: vendor/name")
         parser.add_argument("--upstream", required=True, metavar="NAME")
+        parser.add_argument("--kind", choices=LanguageModel.Kind.values, help="default: language")
         parser.add_argument("--upstream-model", metavar="ID", help="the upstream's name for it")
         usd = "USD per million tokens"
-        parser.add_argument("--input-price", required=True, help=usd)
-        parser.add_argument("--output-price", required=True, help=usd)
+        parser.add_argument("--input-price", help=f"{usd}; needed, except with --image-price")
+        parser.add_argument("--output-price", help=f"{usd}; needed for --kind language")
+        parser.add_argument("--image-price", help="USD per image")
         parser.add_argument("--cached-input-price", help=f"{usd}; default: as input")
         parser.add_argument("--cache-write-price", help=f"{usd}; default: as input")
         parser.add_argument("--name", help="for people")
@@ -55,14 +57,20 @@ class Command(BaseCommand):
             )
         given, output = _price(options, "input_price"), _price(options, "output_price")
         read, write = _price(options, "cached_input_price"), _price(options, "cache_write_price")
+        image = _price(options, "image_price")
+        if image is not None:
+            given, output = given or 0, output or 0
+        elif options["kind"] == LanguageModel.Kind.EMBEDDING:
+            output = output or 0
         if given is None or output is None:
             raise CommandError("--input-price and --output-price are needed")
         model = actions.put_model(
             model_id=options["model_id"],
             upstream=upstream,
             upstream_model=options["upstream_model"] or options["model_id"],
-            price=actions.NewPrice(given, output, cache_read=read, cache_write=write),
+            price=actions.NewPrice(given, output, cache_read=read, cache_write=write, image=image),
             facts=actions.ModelFacts(
+                kind=options["kind"],
                 name=options["name"],
                 context_window=options["context"],
                 max_tokens=options["max_tokens"],
