@@ -1,6 +1,5 @@
 """Running the server process."""
 
-import sys
 import time
 from contextlib import suppress
 from types import FrameType
@@ -14,9 +13,6 @@ from roocloud.entry import gate
 MAX_SOCKET_MESSAGE = 50 * 2**20
 #: Seconds between the end of the drain and the cut of what still runs.
 _CUT_AFTER_S = 1
-#: Database threads need the interpreter for some microseconds after each answer; at the default of
-#: five milliseconds each of them waits that long behind a busy event loop.
-_SWITCH_S = 0.0005
 
 
 class _Server(uvicorn.Server):
@@ -50,7 +46,6 @@ def serve(*, host: str, port: int) -> None:
 
     Access logs are off because a query string may hold a ticket or a token (I1).
     """
-    sys.setswitchinterval(_SWITCH_S)
     config = uvicorn.Config(
         "roocloud.asgi:application",
         host=host,
