@@ -18,7 +18,7 @@ LIBRARY_ROUTES: dict[str, tuple[Access, str]] = {
 
 
 #: The plain ASGI routes, which check their bearer by themselves.
-COMPLETES = {"proxy/v1/chat/completions", "proxy/v1/embeddings", "proxy/v1/images/generations"}
+COMPLETES = ("proxy/v1/chat/completions", "proxy/v1/embeddings", "proxy/v1/images/generations")
 
 
 @dataclass(frozen=True)
