@@ -1,5 +1,6 @@
 # make run    installs what is missing and serves on http://localhost:3000
 # make test   every test, on every database that is reachable
+# make extras  what upstreams at Amazon's and Google's clouds need beside the rest, see docs/admin.md
 # make faults  the tests of money and keys with their full figures, which take minutes
 # make bench-proxy  the proxy against its peers, as ratios of one run (see bench/README.md)
 # make check  format, lint, types, import contracts, migrations, deployment checks
@@ -9,13 +10,15 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check --require-hashes --no-deps
 
-.PHONY: run setup test check faults bench-proxy fix migrations vendor lock docs
+.PHONY: run setup extras test check faults bench-proxy fix migrations vendor lock docs
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed static/vendor/.installed
 	@exec $(PY) manage.py serve
 
 setup: $(VENV)/.installed-dev static/vendor/.installed node_modules/.installed
+
+extras: $(VENV)/.installed-extras
 
 test: setup
 	@scripts/test
@@ -43,7 +46,7 @@ docs: $(VENV)/.installed-dev
 	$(PY) manage.py spectacular --format openapi-json --file build/openapi.json --validate --fail-on-warn
 
 lock: $(VENV)/.installed-dev
-	for name in requirements requirements-dev; do \
+	for name in requirements requirements-extras requirements-dev; do \
 	  $(VENV)/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url $$name.in --output-file $$name.txt; done
 
@@ -57,6 +60,11 @@ $(VENV)/bin/python:
 $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	@echo "Installing $$(grep -c == requirements.txt) Python packages (once, about half a minute) …"
 	@$(PIP) --requirement requirements.txt --progress-bar off | grep --line-buffered -E '^(Collecting|Installing|Successfully)' | cut -c1-100
+	@touch $@
+
+$(VENV)/.installed-extras: requirements-extras.txt $(VENV)/.installed
+	@echo "Installing what upstreams at other companies' clouds need …"
+	@$(PIP) --requirement requirements-extras.txt --quiet
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed

@@ -26,6 +26,7 @@ MAX_LIFETIME = timedelta(days=3 * 365)
 MAX_KEYS = 100
 MAX_MODELS = 200
 _MAX_MODEL_ID = 200
+_MOST_LABELS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,16 @@ class NewKey:
     note: str = ""
     model_ids: Sequence[str] = ()
     lifetime: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """What of a key may change. expires_at: None for one without an end."""
+
+    name: str
+    note: str
+    model_ids: Sequence[str]
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +86,27 @@ def names(actor: Actor) -> dict[str, str]:
     return dict(keys.unrevoked().values_list("pk", "name"))
 
 
+def labels(actor: Actor, *, is_team: bool) -> dict[str, tuple[str, str]]:
+    """By id (its name, its owner's address) of every key that there was in the actor's context,
+    revoked ones too, newest first. is_team: everybody's, for admins."""
+    keys = ApiKey.objects.visible_to(actor).filter(organization_id=actor.organization_id or "")
+    if not is_team:
+        keys = keys.filter(user_id=actor.user_id)
+    newest = keys.select_related("user").order_by("-created_at", "pk")[:_MOST_LABELS]
+    return {
+        key.pk: (f"{key}{' (revoked)' if key.revoked_at else ''}", key.user.email) for key in newest
+    }
+
+
 def is_own(actor: Actor, key_id: str) -> bool:
     """Whether the actor made this key in the context that they are in."""
     return mine(actor).filter(pk=key_id, organization_id=actor.organization_id or "").exists()
+
+
+def name_of(key_id: str) -> str:
+    """Also of a revoked one; the id of one that is not there any more."""
+    key = ApiKey.unscoped.filter(pk=key_id).first()
+    return str(key) if key else key_id
 
 
 def owner_id(key_id: str) -> str | None:
@@ -92,14 +121,9 @@ def make_key(*, by: Actor, new: NewKey, at: datetime) -> Issued:
 
     Raises InvalidInput (``name``, ``models``, ``lifetime``), Conflict.
     """
-    name = clean_label(new.name, 100)
-    if not name:
-        raise InvalidInput("Give the key a name, to know it by later", field="name")
+    name, model_ids = _name(new.name), _model_ids(new.model_ids)
     if new.lifetime is not None and not timedelta(minutes=1) <= new.lifetime <= MAX_LIFETIME:
         raise InvalidInput("must be between one minute and three years", field="lifetime")
-    model_ids = sorted(set(new.model_ids))
-    if len(model_ids) > MAX_MODELS or any(len(one) > _MAX_MODEL_ID for one in model_ids):
-        raise InvalidInput(f"must be at most {MAX_MODELS} ids of models", field="models")
     secret = new_secret(settings.ROOCLOUD_API_KEY_PREFIX)
     with transaction.atomic():
         if mine(by).filter(organization_id=by.organization_id or "").count() >= MAX_KEYS:
@@ -118,6 +142,51 @@ def make_key(*, by: Actor, new: NewKey, at: datetime) -> Issued:
         after = {"name": name, "models": model_ids, "expires_at": _text(key.expires_at)}
         _record("made", key, by=by, at=at, after=after)
     return Issued(key, secret)
+
+
+def _name(given: str) -> str:
+    name = clean_label(given, 100)
+    if not name:
+        raise InvalidInput("Give the key a name, to know it by later", field="name")
+    return name
+
+
+def _model_ids(given: Sequence[str]) -> list[str]:
+    model_ids = sorted(set(given))
+    if len(model_ids) > MAX_MODELS or any(len(one) > _MAX_MODEL_ID for one in model_ids):
+        raise InvalidInput(f"must be at most {MAX_MODELS} ids of models", field="models")
+    return model_ids
+
+
+def change_key(*, key: ApiKey, by: Actor, facts: KeyFacts, at: datetime) -> None:
+    """Change what the owner's key is called, opens and when it ends; its secret stays. It counts
+    within five seconds (B4). What is the same is not written. Whether they may use the models is
+    asked above (proxy.keys).
+
+    Raises InvalidInput (``name``, ``models``, ``expires_at``), Forbidden, Conflict.
+    """
+    if key.user_id != by.user_id:
+        raise Forbidden("Only the owner of an API key changes it")
+    given: dict[str, Any] = {
+        "name": _name(facts.name),
+        "note": clean_label(facts.note, 300),
+        "model_ids": _model_ids(facts.model_ids),
+        "expires_at": facts.expires_at,
+    }
+    changed = {name: value for name, value in given.items() if value != getattr(key, name)}
+    ends = changed.get("expires_at")
+    if ends is not None and not at < ends <= at + MAX_LIFETIME:
+        raise InvalidInput("must be within three years from now", field="expires_at")
+    if not changed:
+        return
+    before = {name: getattr(key, name) for name in changed}
+    with transaction.atomic():
+        found = ApiKey.unscoped.unrevoked().filter(pk=key.pk)
+        if key.state(at) == ApiKey.State.EXPIRED or not found.update(**changed):
+            raise Conflict("This key has ended; make a new one")
+        _record("changed", key, by=by, at=at, before=_said(before), after=_said(changed))
+    rights_cache.clear()
+    key.refresh_from_db()
 
 
 def rotate_key(*, key: ApiKey, by: Actor, overlap: timedelta, at: datetime) -> Issued:
@@ -197,6 +266,14 @@ def _administers(by: Actor, key: ApiKey) -> bool:
         return False
     role = memberships.role_of(user_id=by.user_id, organization_id=key.organization_id)
     return memberships.administers(role)
+
+
+def _said(facts: dict[str, Any]) -> dict[str, Any]:
+    """For the trail."""
+    return {
+        "models" if name == "model_ids" else name: _text(value) if name == "expires_at" else value
+        for name, value in facts.items()
+    }
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -12,7 +12,7 @@ from audit import actions as audit
 from credits import budgets
 from credits.models import Account, Entry, Hold
 from credits.tasks import warn_of_budget
-from roocloud.lib.bulk import update_rows
+from roocloud.lib.bulk import insert_rows, update_rows
 from roocloud.lib.money import MAX_NANOS, format_usd
 from roocloud.lib.refusals import InvalidInput, Refusal
 from roocloud.lib.text import clean_label
@@ -76,64 +76,59 @@ def grant(
 
 @dataclass(frozen=True, slots=True)
 class HoldRequest:
-    """amount_nanos: the worst case, zero or more. key: of its own on the account."""
+    """amount_nanos: the worst case, zero or more."""
 
     account_id: str
-    key: str
     amount_nanos: int
     subjects: budgets.Subjects = field(default_factory=dict)
 
 
-def place_hold(*, account_id: str, key: str, amount_nanos: int, at: datetime) -> Hold:
-    """One hold; the same key gives the same hold, so a caller may repeat the call (C8).
-
-    Raises InsufficientCredit; see place_holds.
-    """
-    with transaction.atomic():
-        _lock([account_id])
-        if earlier := Hold.unscoped.filter(account=account_id, key=key).first():
-            return earlier
-        (placed,) = place_holds([HoldRequest(account_id, key, amount_nanos)], at=at)
-    if isinstance(placed, Refusal):
-        raise placed
-    return placed
-
-
 def place_holds(requests: Sequence[HoldRequest], *, at: datetime) -> list[Hold | Refusal]:
-    """Set aside the worst-case cost of each completion, before its first upstream byte (C3, C7).
+    """Set aside the worst-case cost of completions, before their first upstream byte (C3, C7).
 
     All in one transaction, decided in order: what an earlier request takes is not free for a later
-    one. Each gets its hold or the refusal: InsufficientCredit, or BudgetExhausted.
+    one. Each gets its hold or the refusal: InsufficientCredit, or BudgetExhausted. Requests of the
+    same account and subjects share a hold.
     """
+    placed: dict[tuple[str, ...], Hold] = {}
     with transaction.atomic(savepoint=False):
         accounts = _lock({request.account_id for request in requests})
         room = budgets.Room.of(accounts, at=at)
         results: list[Hold | Refusal] = []
         for request in requests:
+            key = request.account_id, *sorted(f"{k}:{v}" for k, v in request.subjects.items())
             try:
-                results.append(_hold(accounts[request.account_id], room, request))
+                spans = _take(accounts[request.account_id], room, request)
             except Refusal as refusal:
                 results.append(refusal)
+                continue
+            hold = placed.setdefault(key, _hold(request, spans, at=at))
+            hold.amount_nanos += request.amount_nanos
+            results.append(hold)
         room.store()
-        placed = [result for result in results if isinstance(result, Hold)]
-        Hold.unscoped.bulk_create(placed)
-        _store(accounts, {hold.account_id for hold in placed})
+        Hold.unscoped.bulk_create(placed.values())
+        _store(accounts, {hold.account_id for hold in placed.values()})
     return results
 
 
-def _hold(account: Account, room: budgets.Room, request: HoldRequest) -> Hold:
+def _take(account: Account, room: budgets.Room, request: HoldRequest) -> list[int]:
+    """Set the amount aside; the budget spans that it counts against. Raises Refusal."""
     amount = request.amount_nanos
     if amount > max(account.balance_nanos - account.held_nanos, 0):
         raise InsufficientCredit(_refusal(account, amount))
     spans = room.take(account, request.subjects, amount)
     account.held_nanos += amount
+    return spans
+
+
+def _hold(request: HoldRequest, spans: list[int], *, at: datetime) -> Hold:
     return Hold(
-        account=account,
-        key=request.key,
-        amount_nanos=amount,
+        account_id=request.account_id,
+        amount_nanos=0,
         subjects=dict(request.subjects),
         spans=spans,
-        placed_at=room.at,
+        placed_at=at,
+        seen_at=at,
     )
 
 
@@ -153,73 +148,104 @@ def _refusal(account: Account, amount_nanos: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
-    """What the completion behind a hold came to."""
+class Charge:
+    """What a completion came to; it is charged once."""
 
     hold: Hold
+    completion_id: str
     cost_nanos: int
 
 
-def settle_hold(*, hold_id: int, cost_nanos: int, at: datetime) -> bool:
-    """One settlement; True for the call that did it."""
-    (won,) = settle_holds([Settlement(Hold.unscoped.get(pk=hold_id), cost_nanos)], at=at)
-    return won
+def settle_holds(
+    charges: Sequence[Charge], *, closing: Collection[Hold], at: datetime
+) -> list[bool]:
+    """Charge what completions came to, and give back what is left of the holds that ``closing``
+    names, in one transaction.
 
-
-def settle_holds(settlements: Sequence[Settlement], *, at: datetime) -> list[bool]:
-    """Charge what completions came to, each at most what was held for it, in one transaction.
-
-    True for the one call that settled a hold, however many try (C8).
+    However often a charge is repeated, it is made once (C8); a hold never pays more than it set
+    aside. False for a charge whose hold was closed before, as by the sweep of silent ones: its
+    credit is no longer set aside, and nothing is charged.
     """
-    costs = {
-        s.hold.pk: min(max(s.cost_nanos, 0), s.hold.amount_nanos) for s in reversed(settlements)
-    }
-    holds = {settlement.hold.pk: settlement.hold for settlement in settlements}
+    holds = {hold.pk: hold for hold in (*closing, *(charge.hold for charge in charges))}
     with transaction.atomic(savepoint=False):
         accounts = _lock({hold.account_id for hold in holds.values()})
-        settled = update_rows(
+        rows = Hold.unscoped.open().filter(pk__in=holds)
+        left = {hold.pk: hold for hold in rows}
+        made = _enter([charge for charge in charges if charge.hold.pk in left], at=at)
+        changes: dict[int, tuple[int, int]] = {}
+        for charge in charges:
+            if (key := Entry.charge_key(charge.completion_id)) in made:
+                made.discard(key)
+                left[charge.hold.pk].cost_nanos += charge.cost_nanos
+                _move(accounts, changes, charge.hold, charge.cost_nanos, charge.cost_nanos)
+        closed = {hold.pk for hold in closing} & left.keys()
+        for pk in closed:
+            _move(accounts, changes, left[pk], left[pk].open_nanos, 0)
+        update_rows(
             Hold,
-            [{"pk": pk, "cost_nanos": cost, "settled_at": at} for pk, cost in costs.items()],
-            where_null="settled_at",
+            [
+                {
+                    "pk": pk,
+                    "cost_nanos": hold.cost_nanos,
+                    "settled_at": at if pk in closed else None,
+                }
+                for pk, hold in left.items()
+            ],
         )
-        for pk in settled:
-            account = accounts[holds[pk].account_id]
-            account.held_nanos -= holds[pk].amount_nanos
-            account.balance_nanos -= costs[pk]
-        passed = budgets.settle(_by_span([(holds[pk], costs[pk]) for pk in settled]), at=at)
-        Entry.unscoped.bulk_create(
-            Entry(
-                account_id=holds[pk].account_id,
-                kind=Entry.Kind.CHARGE,
-                amount_nanos=-costs[pk],
-                key=f"hold:{holds[pk].key}",
-                hold_id=pk,
-                posted_at=at,
-            )
-            for pk in settled
-            if costs[pk]
-        )
-        _store(accounts, {holds[pk].account_id for pk in settled})
-        for span_id in passed:
+        warned = budgets.settle(changes, at=at)
+        _store(accounts, accounts)
+        for span_id in warned:
             warn_of_budget.delay_on_commit(span_id=span_id)
-    return [_take(settled, settlement.hold.pk) for settlement in settlements]
+    return [charge.hold.pk in left for charge in charges]
 
 
-def _by_span(settled: Sequence[tuple[Hold, int]]) -> dict[int, tuple[int, int]]:
-    """(held, spent) nano-dollars of each span that some holds count against."""
-    changes: dict[int, tuple[int, int]] = {}
-    for hold, cost in settled:
-        for span_id in hold.spans:
-            held, spent = changes.get(span_id, (0, 0))
-            changes[span_id] = held + hold.amount_nanos, spent + cost
-    return changes
+def _enter(charges: Sequence[Charge], *, at: datetime) -> set[str]:
+    """Write the ledger's lines; the keys of those that were not there yet. Nothing costs nothing,
+    and leaves no line."""
+    rows = {
+        Entry.charge_key(charge.completion_id): {
+            "account": charge.hold.account_id,
+            "kind": Entry.Kind.CHARGE,
+            "amount_nanos": -charge.cost_nanos,
+            "key": Entry.charge_key(charge.completion_id),
+            "hold": charge.hold.pk,
+            "made_by_id": "",
+            "note": "",
+            "posted_at": at,
+        }
+        for charge in reversed(charges)
+        if charge.cost_nanos
+    }
+    return insert_rows(Entry, [*rows.values()], unique=("account", "key"), returning="key")
 
 
-def _take(settled: set[int], pk: int) -> bool:
-    """Whether it is there; the second to ask is told no."""
-    found = pk in settled
-    settled.discard(pk)
-    return found
+def _move(
+    accounts: Mapping[str, Account],
+    changes: dict[int, tuple[int, int]],
+    hold: Hold,
+    released: int,
+    spent: int,
+) -> None:
+    """Take off what was set aside, and what was spent, from the account and from every span."""
+    account = accounts[hold.account_id]
+    account.held_nanos -= released
+    account.balance_nanos -= spent
+    for span_id in hold.spans:
+        before = changes.get(span_id, (0, 0))
+        changes[span_id] = before[0] + released, before[1] + spent
+
+
+def silent_holds(*, before: datetime, limit: int) -> list[Hold]:
+    """Open holds whose process has given no sign of life since ``before``."""
+    return list(Hold.unscoped.open().filter(seen_at__lt=before).order_by("seen_at", "pk")[:limit])
+
+
+def renew_holds(hold_ids: Collection[int], *, at: datetime) -> None:
+    """Say that the process of open holds lives. One that is being settled is passed over: that it
+    lives shows."""
+    with transaction.atomic():
+        free = Hold.unscoped.open().filter(pk__in=hold_ids).select_for_update(skip_locked=True)
+        Hold.unscoped.filter(pk__in=[hold.pk for hold in free]).update(seen_at=at)
 
 
 def _lock(account_ids: Collection[str]) -> dict[str, Account]:

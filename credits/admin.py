@@ -1,13 +1,18 @@
 """Credit in the admin: the ledger to look at, and a grant as an action with a reason."""
 
 from functools import partial
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
+from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import URLPattern, path
 from django.utils import timezone
 
 from accounts.actors import web_actor
@@ -32,6 +37,46 @@ class GrantForm(ActionForm):
     )
 
 
+class GrantToForm(forms.Form):
+    """To anybody, also before they have an account."""
+
+    organization = Account._meta.get_field("organization").formfield(
+        required=False, help_text="All its members spend it."
+    )
+    person = forms.EmailField(
+        required=False,
+        label="Or a person",
+        help_text="The address that they sign in with, for their personal account.",
+    )
+    amount = forms.CharField(
+        max_length=30, label="Amount in USD", help_text="Such as 25; -5 takes back."
+    )
+    reason = forms.CharField(max_length=200, help_text="Kept in the ledger.")
+    grant_key = forms.CharField(
+        max_length=60, initial=partial(new_id, "grant"), widget=forms.HiddenInput
+    )
+
+    def clean_amount(self) -> int:
+        """Nano-dollars."""
+        try:
+            return usd_to_nanos(self.cleaned_data["amount"])
+        except Refusal as refusal:
+            raise forms.ValidationError(refusal.message) from None
+
+    def clean_person(self) -> str:
+        """An id, empty for nobody."""
+        email = self.cleaned_data["person"]
+        user = get_user_model().objects.filter(email__iexact=email).first() if email else None
+        if email and user is None:
+            raise forms.ValidationError("Nobody signs in with that address.")
+        return str(user.pk) if user else ""
+
+    def clean(self) -> dict[str, Any]:
+        if bool(self.cleaned_data.get("organization")) == bool(self.cleaned_data.get("person")):
+            self.add_error("organization", "Choose an organization, or name a person.")
+        return self.cleaned_data
+
+
 @admin.register(Account)
 class AccountAdmin(ReadOnlyAdmin[Account]):
     list_display = ("id", "organization", "user", "balance", "created_at")
@@ -40,6 +85,53 @@ class AccountAdmin(ReadOnlyAdmin[Account]):
     ordering = ("-created_at", "id")
     action_form = GrantForm
     actions = ("grant",)
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.grant_page)
+        return [path("grant/", page, name="credits_account_grant"), *super().get_urls()]
+
+    def grant_page(self, request: HttpRequest) -> HttpResponse:
+        """Credit for an organization or a person who may have none so far."""
+        if not self.has_grant_permission(request):
+            raise PermissionDenied
+        form = GrantToForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            given, at = form.cleaned_data, timezone.now()
+            organization = given["organization"]
+            try:
+                with transaction.atomic():
+                    account = actions.account_of(
+                        user_id=given["person"],
+                        organization_id=organization.pk if organization else None,
+                        at=at,
+                    )
+                    is_new = actions.grant(
+                        account=account,
+                        amount_nanos=given["amount"],
+                        key=f"admin:{given['grant_key']}",
+                        by=web_actor(request),
+                        note=given["reason"],
+                        at=at,
+                    )
+            except Refusal as refusal:
+                form.add_error(None, refusal.message)
+            else:
+                said = f"Granted {format_usd(given['amount'])}." if is_new else "Granted before."
+                self.message_user(request, said, messages.SUCCESS)
+                return redirect("admin:credits_account_changelist")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Grant credit",
+            "opts": self.opts,
+            "form": form,
+        }
+        return render(request, "admin/credits/account/grant.html", context)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may = {"may_grant": self.has_grant_permission(request)}
+        return super().changelist_view(request, {**may, **(extra_context or {})})
 
     @admin.display(ordering="balance_nanos")
     def balance(self, account: Account) -> str:
@@ -103,9 +195,9 @@ class EntryAdmin(ReadOnlyAdmin[Entry]):
 
 @admin.register(Hold)
 class HoldAdmin(ReadOnlyAdmin[Hold]):
-    list_display = ("key", "account", "amount", "cost", "placed_at", "settled_at")
+    list_display = ("id", "account", "amount", "cost", "placed_at", "settled_at")
     list_select_related = ("account",)
-    search_fields = ("=key", "=account__id")
+    search_fields = ("=id", "=account__id")
     date_hierarchy = "placed_at"
     ordering = ("-placed_at", "id")
 
@@ -115,4 +207,4 @@ class HoldAdmin(ReadOnlyAdmin[Hold]):
 
     @admin.display(ordering="cost_nanos")
     def cost(self, hold: Hold) -> str:
-        return "running" if hold.cost_nanos is None else format_usd(hold.cost_nanos)
+        return format_usd(hold.cost_nanos)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, Sum, Value
-from django.db.models.fields.json import KT
+from django.db.models.fields.json import KeyTextTransform
 
 from accounts import api_keys
 from accounts.actors import Actor
 from audit import actions as audit
-from credits.models import Account, Budget, BudgetSpan, Hold
+from credits.models import Account, Budget, BudgetSpan, Entry
 from orgs import policy
 from roocloud.lib.bulk import update_rows
 from roocloud.lib.money import MAX_NANOS, format_usd
@@ -339,11 +339,13 @@ def _begin(budget: Budget, *, at: datetime) -> None:
     start = datetime.combine(first, time.min, tzinfo=UTC)
     is_of_all = budget.scope == Budget.Scope.ACCOUNT
     spent = (
-        Hold.unscoped.filter(account=budget.account_id, settled_at__gte=start)
-        .annotate(of=Value("") if is_of_all else KT(f"subjects__{budget.scope}"))
+        Entry.unscoped.filter(
+            account=budget.account_id, kind=Entry.Kind.CHARGE, posted_at__gte=start
+        )
+        .annotate(of=Value("") if is_of_all else KeyTextTransform(budget.scope, "hold__subjects"))
         .order_by()
         .values_list("of")
-        .annotate(total=Sum("cost_nanos"))
+        .annotate(total=-Sum("amount_nanos"))
     )
     BudgetSpan.unscoped.bulk_create(
         BudgetSpan(budget=budget, subject=subject, starts_on=first, spent_nanos=total or 0)

@@ -77,37 +77,38 @@ class HoldQuerySet(models.QuerySet["Hold"]):
 
 
 class Hold(models.Model):
-    """Credit set aside for one running completion, until its real cost is known."""
+    """Credit that a process has set aside for completions of one kind, until their real costs are
+    known (docs/decisions/0009). What is open of it is its amount less its cost."""
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="holds")
-    key = models.CharField(max_length=64)  # the completion's id: the same key is the same hold
-    amount_nanos = models.BigIntegerField()  # the worst case; zero for a free model
-    cost_nanos = models.BigIntegerField(null=True)  # what it came to; never more than was held
+    amount_nanos = models.BigIntegerField()  # the worst cases; zero for a free model
+    cost_nanos = models.BigIntegerField(default=0)  # what has been charged; never more
     subjects = models.JSONField(default=dict)  # see credits.budgets.Subjects
     spans = models.JSONField(default=list)  # ids of the BudgetSpans that it counts against
     placed_at = models.DateTimeField()
+    seen_at = models.DateTimeField()  # when its process last gave a sign of life
     settled_at = models.DateTimeField(null=True)
 
     unscoped = HoldQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            UniqueConstraint(fields=["account", "key"], name="credits_hold_once_per_key"),
-            CheckConstraint(condition=Q(amount_nanos__gte=0), name="credits_hold_not_negative"),
             CheckConstraint(
-                condition=Q(settled_at=None, cost_nanos=None)
-                | Q(settled_at__isnull=False, cost_nanos__gte=0, cost_nanos__lte=F("amount_nanos")),
-                name="credits_hold_settled_whole_and_within",
+                condition=Q(cost_nanos__gte=0, cost_nanos__lte=F("amount_nanos")),
+                name="credits_hold_within",
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["placed_at"], condition=Q(settled_at=None), name="credits_hold_open"
-            )
+            models.Index(fields=["seen_at"], condition=Q(settled_at=None), name="credits_hold_open")
         ]
 
     def __str__(self) -> str:
-        return self.key
+        return f"hold {self.pk}"
+
+    @property
+    def open_nanos(self) -> int:
+        """What is still set aside, while it is open."""
+        return self.amount_nanos - self.cost_nanos
 
 
 class Entry(models.Model):
@@ -122,8 +123,8 @@ class Entry(models.Model):
     kind = models.CharField(max_length=12, choices=Kind)
     amount_nanos = models.BigIntegerField()  # added to the balance: negative for a charge
     key = models.CharField(max_length=80)  # the same key is the same entry
-    hold = models.OneToOneField(
-        Hold, null=True, on_delete=models.PROTECT, related_name="entry"
+    hold = models.ForeignKey(
+        Hold, null=True, on_delete=models.PROTECT, related_name="entries"
     )  # of a charge
     made_by_id = models.CharField(max_length=40, blank=True)
     note = models.CharField(max_length=200, blank=True)
@@ -146,6 +147,11 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    @staticmethod
+    def charge_key(completion_id: str) -> str:
+        """The key of the charge for a completion."""
+        return f"completion:{completion_id}"
 
 
 class BudgetQuerySet(models.QuerySet["Budget"]):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce
 
 from accounts.actors import Actor
@@ -44,16 +45,21 @@ class Mismatch:
 
 def mismatches() -> list[Mismatch]:
     """Accounts that do not prove themselves; empty when the books are right (C1)."""
-    entries = Entry.unscoped.filter(account=OuterRef("pk"))
-    holds = Hold.unscoped.open().filter(account=OuterRef("pk"))
+    entries = _sum(Entry.unscoped.all(), F("amount_nanos"))
+    holds = _sum(Hold.unscoped.open(), F("amount_nanos") - F("cost_nanos"))
     rows = (
-        Account.unscoped.annotate(entries_nanos=_sum(entries), holds_nanos=_sum(holds))
+        Account.unscoped.annotate(entries_nanos=entries, holds_nanos=holds)
         .exclude(balance_nanos=F("entries_nanos"), held_nanos=F("holds_nanos"))
         .values_list("pk", "balance_nanos", "entries_nanos", "held_nanos", "holds_nanos")
     )
     return [Mismatch(*row) for row in rows]
 
 
-def _sum(rows: QuerySet[Any]) -> Coalesce:
-    by_account = rows.order_by().values("account").annotate(total=Sum("amount_nanos"))
-    return Coalesce(Subquery(by_account.values("total")), 0)
+def _sum(rows: QuerySet[Any], amount: F | CombinedExpression) -> Coalesce:
+    of_account = rows.filter(account=OuterRef("pk")).order_by().values("account")
+    return Coalesce(Subquery(of_account.annotate(total=Sum(amount)).values("total")), 0)
+
+
+def charge_of(completion_id: str, *, hold_id: int | None) -> Entry | None:
+    """The ledger's line for a completion; None if it cost nothing."""
+    return Entry.unscoped.filter(hold=hold_id, key=Entry.charge_key(completion_id)).first()

@@ -11,6 +11,7 @@ from django.utils.text import slugify
 
 from accounts.actors import Actor
 from audit import actions as audit
+from proxy import dialects
 from proxy.models import Alias, LanguageModel, Price, Route, Upstream
 from roocloud.lib.crypto import CannotUnseal
 from roocloud.lib.refusals import InvalidInput
@@ -40,11 +41,10 @@ def put_upstream(
     if kind is not None and kind not in Upstream.Kind.values:
         raise InvalidInput(f"must be one of {', '.join(Upstream.Kind.values)}", field="kind")
     base_url = checked_base_url(base_url)
-    if not api_key or not api_key.isascii() or any(c.isspace() for c in api_key):
-        raise InvalidInput("must be a key without spaces", field="api_key")
     with transaction.atomic():
         upstream, _ = Upstream.unscoped.get_or_create(name=name, defaults={"created_at": at})
         before, kind = upstream.base_url, kind or upstream.kind
+        dialects.of_kind(kind).check(base_url, api_key)
         is_same = (upstream.kind, before) == (kind, base_url) and _has_key(upstream, api_key)
         if upstream.enabled and is_same:
             return upstream

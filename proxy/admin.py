@@ -3,29 +3,34 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import URLPattern, path
 from django.utils import timezone
 
 from accounts.actors import web_actor
 from audit import actions as audit
-from proxy import actions, admin_pages, health
+from proxy import actions, admin_pages, dialects, health
 from proxy.models import Alias, Completion, LanguageModel, Price, Route, Upstream
 from roocloud.lib.admin import ReadOnlyAdmin
 from roocloud.lib.money import format_usd
-from roocloud.lib.refusals import Refusal
+from roocloud.lib.refusals import InvalidInput, Refusal
 
 
 class UpstreamForm(forms.ModelForm[Upstream]):
     api_key = forms.CharField(
+        label="API key",
         required=False,
         strip=True,
-        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text="Stored encrypted and never shown. Empty keeps the present key.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "off", "size": 40}),
+        help_text="The provider's. Stored encrypted and never shown; empty keeps the present one, "
+        "and another one counts for what is asked from then on. For Amazon Bedrock an API key of "
+        "its own, or ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]; for Google Vertex the JSON "
+        "file of a service account's key.",
     )
 
     class Meta:
@@ -34,6 +39,26 @@ class UpstreamForm(forms.ModelForm[Upstream]):
             "name", "kind", "base_url", "organization", "enabled", "output_limit",
             "dropped_parameters", "extra_parameters", "first_byte_timeout_s", "idle_timeout_s",
         )  # fmt: skip
+        labels = {
+            "base_url": "Base URL",
+            "first_byte_timeout_s": "First byte timeout",
+            "idle_timeout_s": "Idle timeout",
+        }
+        help_texts = {
+            "name": "What the log and answers call it, and what the ids of its models begin with "
+            "if they name no vendor. Letters, digits and dashes.",
+            "base_url": "Up to the version, such as https://api.openai.com/v1 or "
+            "http://127.0.0.1:11434/v1.",
+            "enabled": "Off: nothing is asked of it, and models that nobody else completes are not "
+            "offered.",
+            "dropped_parameters": "Parameters of requests that it refuses, such as "
+            '["temperature"].',
+            "extra_parameters": "Parameters beyond OpenAI's that it may be sent.",
+        }
+        widgets = {
+            name: forms.Textarea({"rows": 2, "cols": 40})
+            for name in ("dropped_parameters", "extra_parameters")
+        }
 
     def clean_base_url(self) -> str:
         try:
@@ -43,11 +68,17 @@ class UpstreamForm(forms.ModelForm[Upstream]):
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
-        is_moved = {"organization", "base_url"} & set(self.changed_data)
-        if not self.cleaned_data.get("api_key") and (is_moved or not self.instance.sealed_api_key):
-            self.add_error(
-                "api_key", "Give the key: it is sealed for this upstream's address and owner."
-            )
+        given = self.cleaned_data
+        is_moved = {"organization", "base_url", "kind"} & set(self.changed_data)
+        if not given.get("api_key"):
+            if is_moved or not self.instance.sealed_api_key:
+                problem = "Give the key: it is sealed for this upstream's address, kind and owner."
+                self.add_error("api_key", problem)
+        elif {"kind", "base_url"} <= given.keys():
+            try:
+                dialects.of_kind(given["kind"]).check(given["base_url"], given["api_key"])
+            except InvalidInput as refusal:
+                self.add_error(refusal.field, refusal.message)
         return cleaned
 
     def clean_dropped_parameters(self) -> list[str]:
@@ -60,6 +91,17 @@ class UpstreamForm(forms.ModelForm[Upstream]):
 @admin.register(Upstream)
 class UpstreamAdmin(admin.ModelAdmin[Upstream]):
     form = UpstreamForm
+    fieldsets = (
+        (None, {"fields": ("name", "kind", "base_url", "api_key", "organization", "enabled")}),
+        (
+            "If its answers need it",
+            {
+                "classes": ("collapse",),
+                "fields": ("output_limit", "dropped_parameters", "extra_parameters",
+                           "first_byte_timeout_s", "idle_timeout_s"),
+            },
+        ),
+    )  # fmt: skip
     list_display = ("name", "kind", "base_url", "organization", "enabled", "created_at")
     list_filter = ("kind", "enabled")
     list_select_related = ("organization",)
@@ -95,6 +137,16 @@ class UpstreamAdmin(admin.ModelAdmin[Upstream]):
             "may_import": admin_pages.may_import(request),
         }
         return super().change_view(request, object_id, form_url, {**pages, **(extra_context or {})})
+
+    def response_add(
+        self, request: HttpRequest, obj: Upstream, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """To its own page, where the next steps are."""
+        if {"_addanother", "_popup"} & request.POST.keys():
+            return super().response_add(request, obj, post_url_continue)
+        said = f"{obj} is kept. Test it, then take its models: without those it is asked nothing."
+        self.message_user(request, said, messages.SUCCESS)
+        return redirect("admin:proxy_upstream_change", quote(obj.pk))
 
     def has_delete_permission(self, request: HttpRequest, obj: Upstream | None = None) -> bool:
         return False  # disable it: completions name it
@@ -204,10 +256,11 @@ class LanguageModelAdmin(admin.ModelAdmin[LanguageModel]):
 
 @admin.register(Completion)
 class CompletionAdmin(ReadOnlyAdmin[Completion]):
-    list_display = ("started_at", "model_id", "user_id", "status", "prompt_tokens",
+    list_display = ("started_at", "model_id", "user_id", "api_key_id", "status", "prompt_tokens",
                     "completion_tokens", "cost", "is_estimated")  # fmt: skip
     list_filter = ("status", "is_estimated", "upstream_name")
     search_fields = ("=id", "=user_id", "=organization_id", "=task_id", "=api_key_id", "model_id")
+    search_help_text = "An id of a completion, member, organization, task or API key; or a model."
     date_hierarchy = "started_at"
     ordering = ("-started_at", "id")
 

@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from accounts.actors import web_actor
 from audit import actions as audit
-from proxy import actions, imports, listings, probe
+from proxy import actions, dialects, imports, listings, probe
 from proxy.imports import Change
 from proxy.listings import Listed, ListPrice
-from proxy.models import Route, Upstream
+from proxy.models import LanguageModel, Route, Upstream
 from roocloud.lib import wire
 from roocloud.lib.money import usd_to_nanos
 from roocloud.lib.refusals import InvalidInput, Refusal
@@ -28,12 +28,23 @@ from roocloud.lib.refusals import InvalidInput, Refusal
 _PER_PAGE = 50
 _MAY_TEST = ("proxy.change_upstream",)
 _MAY_IMPORT = ("proxy.change_upstream", "proxy.add_languagemodel", "proxy.change_languagemodel")
+_MTOK = "USD per million tokens"
+#: Class of a price -> its label and unit.
 _CLASSES = {
-    "input": "Input",
-    "output": "Output",
-    "cache_read": "Cached input",
-    "cache_write": "Cache write",
+    "input": ("Input", _MTOK),
+    "output": ("Output", _MTOK),
+    "cache_read": ("Cached input", _MTOK),
+    "cache_write": ("Cache write", _MTOK),
+    "image": ("Each image", "USD"),
 }
+#: Those that models of a kind have.
+_CLASSES_OF = {
+    LanguageModel.Kind.LANGUAGE: ("input", "output", "cache_read", "cache_write"),
+    LanguageModel.Kind.EMBEDDING: ("input",),
+    LanguageModel.Kind.IMAGE: ("image", "input", "output", "cache_read"),
+}
+#: Those that must be given, except that an image may cost by the piece alone.
+_NEEDED = ("input", "output")
 
 
 def may_test(request: HttpRequest) -> bool:
@@ -47,14 +58,30 @@ def may_import(request: HttpRequest) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Field:
+    """A price that can be typed. value: USD per million tokens, or for an image, as text."""
+
+    name: str
+    label: str
+    unit: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """A change as the page shows it. prices: class, label, USD per million tokens as text. record:
-    the listed model, which comes back with the form, so that what was shown is what is taken."""
+    """A change as the page shows it. record: the listed model, which comes back with the form, so
+    that what was shown is what is taken."""
 
     change: Change
-    prices: list[tuple[str, str, str]]
+    prices: list[Field]
     record: str
     is_chosen: bool
+
+    @property
+    def kind(self) -> str:
+        """In words, for models that are on no editor's list."""
+        kind = LanguageModel.Kind(self.change.kind)
+        return "" if kind == LanguageModel.Kind.LANGUAGE else str(kind.label)
 
     @property
     def present(self) -> str:
@@ -98,7 +125,6 @@ def models_page(request: HttpRequest, object_id: str) -> HttpResponse:
             for number, change in enumerate(page.object_list)
         ],
         "page": page,
-        "classes": list(_CLASSES.values()),
         "trouble": trouble,
         "complaint": complaint,
         "q": request.GET.get("q", ""),
@@ -132,6 +158,7 @@ def test_page(request: HttpRequest, object_id: str) -> HttpResponse:
         "report": report,
         "model": model,
         "choices": sorted({*known, *listed[:1000]}),
+        "has_list": bool(dialects.of(upstream).models_url(upstream.base_url)),
         "may_import": may_import(request),
     }
     return TemplateResponse(request, "proxy/upstream_test.html", context)
@@ -179,15 +206,17 @@ def _changes(upstream: Upstream, asked: Mapping[str, str]) -> tuple[list[Change]
 def _row(number: int, change: Change, *, typed: Mapping[str, str], chooses_all: bool) -> Row:
     listed = change.price or change.present
     prices = []
-    for name, label in _CLASSES.items():
+    for name in _CLASSES_OF[LanguageModel.Kind(change.kind)]:
+        label, unit = _CLASSES[name]
         nanos = getattr(listed, name) if listed else None
         shown = "" if nanos is None else imports.usd(nanos)
-        prices.append((f"{name}-{number}", label, typed.get(f"{name}-{number}", shown)))
-    record = msgspec.json.encode(change.listed).decode()
+        field = f"{name}-{number}"
+        prices.append(Field(field, label, unit, typed.get(field, shown)))
+    record = msgspec.structs.replace(change.listed, kind=change.kind)
     is_chosen = f"take-{number}" in typed or (
         chooses_all and change.is_takeable and not change.is_disputed
     )
-    return Row(change, prices, record, is_chosen)
+    return Row(change, prices, msgspec.json.encode(record).decode(), is_chosen)
 
 
 def _links(request: HttpRequest, page: Page[Change]) -> dict[str, str]:
@@ -227,20 +256,26 @@ def _record(form: Mapping[str, str], number: int) -> Listed:
 
 
 def _typed_price(form: Mapping[str, str], number: int, listed: Listed) -> ListPrice | None:
-    """None for a route that shall be closed. Raises InvalidInput."""
+    """None for a route that shall be closed. Classes that its kind has no field for stay as they
+    were listed. Raises InvalidInput."""
     if form[f"take-{number}"] == "close":
         return None
-    nanos = []
-    for name, label in _CLASSES.items():
+    kind = LanguageModel.Kind(listed.kind or LanguageModel.Kind.LANGUAGE)
+    given: dict[str, int | None] = {}
+    for name in _CLASSES_OF[kind]:
+        label, _ = _CLASSES[name]
         text = form.get(f"{name}-{number}", "").strip().removeprefix("$")
-        if not text and name in ("input", "output"):
-            raise InvalidInput(f"Give {listed.id} a price, or 0 if it is free: {label} is empty.")
         try:
-            nanos.append(usd_to_nanos(text) if text else None)
+            given[name] = usd_to_nanos(text) if text else None
         except InvalidInput as refusal:
             raise InvalidInput(f"{listed.id}, {label}: {refusal.message}") from None
+        if given[name] is None and name in _NEEDED and given.get("image") is None:
+            raise InvalidInput(f"Give {listed.id} a price, or 0 if it is free: {label} is empty.")
+        if name in _NEEDED:
+            given[name] = given[name] or 0
+    others = msgspec.structs.asdict(listed.price or ListPrice(0, 0))
     try:
-        return msgspec.convert(dict(zip(_CLASSES, nanos, strict=True)), ListPrice)
+        return msgspec.convert({**others, **given}, ListPrice)
     except msgspec.ValidationError:
         raise InvalidInput(f"{listed.id}: a price is from 0 to 100,000 USD.") from None
 

@@ -1,26 +1,26 @@
-"""Admitting completions and charging them: holds before work, one settlement after it.
-
-Each function does a batch in one transaction (see roocloud.lib.batches).
-"""
+"""Admitting completions and charging them: a hold before work, one settlement after it."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.actors import Actor
 from credits import actions as credit
 from orgs import policy
 from orgs.documents import AllowList
-from proxy import demo, usage_days
+from proxy import usage_days
 from proxy.calls import Call
 from proxy.catalogue import Catalogue, Offer, Priced, Way
+from proxy.holds import OpenHold
 from proxy.models import Completion, LanguageModel
 from proxy.pricing import Usage, cost_nanos, worst_case_nanos
-from roocloud.lib.bulk import update_rows
+from roocloud.lib.bulk import Row, insert_rows, update_rows
 from roocloud.lib.refusals import Forbidden, InvalidInput, NotFound
 from roocloud.lib.text import clean_label
 
@@ -57,13 +57,20 @@ class Order:
     worst_nanos: int
     at: datetime
 
+    @property
+    def subjects(self) -> dict[str, str]:
+        """Whose budgets the call counts against."""
+        key = self.actor.key
+        made_with = {"key": key.key_id} if key else {}
+        return {"member": self.actor.user_id, "model": self.offer.model_id, **made_with}
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that may run: its hold is placed."""
+    """A call that may run: there is room for its worst case in a hold."""
 
     completion_id: str
-    hold: "Hold"
+    hold: OpenHold
     order: Order
 
     @property
@@ -143,147 +150,163 @@ def check(
     )
 
 
-def admit(orders: Sequence[Order]) -> list[Admitted | Exception]:
-    """Place the hold of each call and write down that it runs, before any upstream byte (C3, C7).
-    For a call without enough credit: the refusal."""
-    rows = [_row(order) for order in orders]
-    requests = [
-        credit.HoldRequest(order.account_id, row.pk, order.worst_nanos, _subjects(order))
-        for order, row in zip(orders, rows, strict=True)
-    ]
-    results: list[Admitted | Exception] = []
-    with transaction.atomic():
-        holds = credit.place_holds(requests, at=max(order.at for order in orders))
-        for order, row, hold in zip(orders, rows, holds, strict=True):
-            if isinstance(hold, Exception):
-                results.append(hold)
-                continue
-            row.hold_id = hold.pk
-            results.append(Admitted(row.pk, hold, order))
-        Completion.unscoped.bulk_create(row for row in rows if row.hold_id)
-    return results
-
-
-def _subjects(order: Order) -> dict[str, str]:
-    """Whose budgets the call counts against."""
-    key = order.actor.key
-    made_with = {"key": key.key_id} if key else {}
-    return {"member": order.actor.user_id, "model": order.offer.model_id, **made_with}
-
-
-def _row(order: Order) -> Completion:
-    return Completion(
-        user_id=order.actor.user_id,
-        organization_id=order.actor.organization_id or "",
-        task_id=order.task_id,
-        api_key_id=order.actor.key.key_id if order.actor.key else "",
-        model_id=order.offer.model_id,
-        upstream_name=order.ways[0].upstream if order.ways else demo.UPSTREAM_NAME,
-        price_id=order.price.price_id,
-        is_stream=order.call.is_stream,
-        started_at=order.at,
-        saved_at=order.at,
-    )
-
-
-def settle(results: Sequence[Result]) -> list[int]:
-    """Write down what calls used and charge them, each once (C8). Their costs in nano-dollars."""
-    costs = [result.admitted.cost_nanos(result.usage) for result in results]
-    with transaction.atomic():
-        won = credit.settle_holds(
-            [
-                credit.Settlement(result.admitted.hold, cost)
-                for result, cost in zip(results, costs, strict=True)
-            ],
-            at=max(result.at for result in results),
+def settle(results: Sequence[Result], *, closing: Sequence["Hold"]) -> list[int]:
+    """Write down what calls used and charge them, each once (C8), in one transaction; their costs
+    in nano-dollars. closing: holds that no other calls draw on."""
+    charges = [
+        credit.Charge(
+            result.admitted.hold.hold,
+            result.admitted.completion_id,
+            result.admitted.cost_nanos(result.usage),
         )
-        ended = [
-            _ended(result, cost)
-            for result, cost, is_first in zip(results, costs, won, strict=True)
-            if is_first
+        for result in results
+    ]
+    with transaction.atomic():
+        in_time = credit.settle_holds(charges, closing=closing, at=max(r.at for r in results))
+        costs = [
+            charge.cost_nanos if is_charged else 0
+            for charge, is_charged in zip(charges, in_time, strict=True)
         ]
-        update_rows(Completion, ended)
-        usage_days.add([row["pk"] for row in ended])
+        rows = [
+            _row(
+                result.admitted,
+                usage=result.usage,
+                cost_nanos=cost,
+                upstream=result.upstream,
+                at=result.at,
+                status=result.status if is_charged else Completion.Status.ORPHANED,
+                is_estimated=result.is_estimated,
+                error=clean_label(result.error, 300),
+                attempts=list(result.attempts),
+                first_byte_ms=result.first_byte_ms,
+                ended_at=result.at,
+            )
+            for result, cost, is_charged in zip(results, costs, in_time, strict=True)
+        ]
+        ended = _write(rows, update=(*_PROGRESS, *_END))
+        usage_days.add([row for row in rows if row["id"] in ended])
     return costs
 
 
-def _ended(result: Result, cost: int) -> dict[str, Any]:
-    return {
-        "pk": result.admitted.completion_id,
-        "status": result.status,
-        **_tokens(result.usage),
-        "is_estimated": result.is_estimated,
-        "cost_nanos": cost,
-        "error": clean_label(result.error, 300),
-        "upstream_name": result.upstream,
-        "attempts": list(result.attempts),
-        "first_byte_ms": result.first_byte_ms,
-        "saved_at": result.at,
-        "ended_at": result.at,
-    }
+_PROGRESS = (
+    "upstream_name",
+    "prompt_tokens",
+    "completion_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "images",
+    "cost_nanos",
+    "saved_at",
+)
+_END = ("status", "is_estimated", "error", "attempts", "first_byte_ms", "ended_at")
 
 
-def _tokens(usage: Usage) -> dict[str, int]:
+def _row(
+    admitted: Admitted,
+    *,
+    usage: Usage,
+    cost_nanos: int,
+    upstream: str,
+    at: datetime,
+    status: str = Completion.Status.RUNNING,
+    is_estimated: bool = False,
+    error: str = "",
+    attempts: Sequence[dict[str, str]] = (),
+    first_byte_ms: int | None = None,
+    ended_at: datetime | None = None,
+) -> dict[str, Any]:
+    order = admitted.order
     return {
+        "id": admitted.completion_id,
+        "user_id": order.actor.user_id,
+        "organization_id": order.actor.organization_id or "",
+        "task_id": order.task_id,
+        "api_key_id": order.actor.key.key_id if order.actor.key else "",
+        "model_id": order.offer.model_id,
+        "price": order.price.price_id,
+        "hold": admitted.hold.hold.pk,
+        "held_nanos": order.worst_nanos,
+        "is_stream": order.call.is_stream,
+        "started_at": order.at,
+        "upstream_name": upstream,
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "cache_read_tokens": usage.cache_read,
         "cache_write_tokens": usage.cache_write,
         "images": usage.images,
+        "cost_nanos": cost_nanos,
+        "saved_at": at,
+        "status": status,
+        "is_estimated": is_estimated,
+        "error": error,
+        "attempts": attempts,
+        "first_byte_ms": first_byte_ms,
+        "ended_at": ended_at,
     }
+
+
+def _write(rows: Sequence[Row], *, update: Sequence[str]) -> set[str]:
+    """Add completions, or change those that have not ended; the ids of both. Whoever writes some of
+    them at the same time does so in the same order."""
+    return insert_rows(
+        Completion,
+        sorted(rows, key=itemgetter("id")),
+        unique=("id",),
+        update=update,
+        where_null="ended_at",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a running call used up to now."""
+    """What a running call used up to now, and where."""
 
     admitted: Admitted
     usage: Usage
+    upstream: str
 
 
-def save_progress(running: Sequence[Progress], at: datetime) -> None:
-    """Note what running calls used, so that a killed process does not forget it (C4)."""
-    update_rows(
-        Completion,
-        [
-            {
-                "pk": part.admitted.completion_id,
-                **_tokens(part.usage),
-                "cost_nanos": part.admitted.cost_nanos(part.usage),
-                "saved_at": at,
-            }
-            for part in running
-        ],
-        where_null="ended_at",  # it may have been settled meanwhile
-    )
+def save_progress(running: Sequence[Progress], hold_ids: Sequence[int], at: datetime) -> None:
+    """Note what running calls used, so that a killed process does not forget it, and that the
+    process of their holds lives (C4)."""
+    rows = [
+        _row(
+            part.admitted,
+            usage=part.usage,
+            cost_nanos=part.admitted.cost_nanos(part.usage),
+            upstream=part.upstream,
+            at=at,
+        )
+        for part in running
+    ]
+    credit.renew_holds(hold_ids, at=at)
+    _write(rows, update=_PROGRESS)
 
 
 def settle_orphans(*, at: datetime, limit: int = 500) -> int:
-    """End completions whose process died, at what they had used when it last said so; how many."""
-    silent = (
-        Completion.unscoped.filter(
-            status=Completion.Status.RUNNING, saved_at__lt=at - ORPHANED_AFTER
-        )
-        .exclude(hold=None)
+    """End completions whose process died, at what they had used when it last said so, and close its
+    holds; how many completions."""
+    before = at - ORPHANED_AFTER
+    silent = credit.silent_holds(before=before, limit=limit)
+    orphans = list(
+        Completion.unscoped.running()
+        .filter(Q(hold__in=silent) | Q(hold__settled_at__isnull=False, saved_at__lt=before))
         .select_related("hold")
-        .order_by("saved_at", "pk")[:limit]
+        .order_by("pk")
     )
+    charges = [credit.Charge(row.hold, row.pk, row.cost_nanos) for row in orphans if row.hold]
     with transaction.atomic():
-        rows = list(silent)
-        settlements = [credit.Settlement(row.hold, row.cost_nanos) for row in rows if row.hold]
-        won = credit.settle_holds(settlements, at=at)
-        orphans = [row for row, is_first in zip(rows, won, strict=True) if is_first]
-        update_rows(
-            Completion,
-            [
-                {
-                    "pk": row.pk,
-                    "status": Completion.Status.ORPHANED,
-                    "is_estimated": True,
-                    "ended_at": at,
-                }
-                for row in orphans
-            ],
-        )
-        usage_days.add([row.pk for row in orphans])
-    return len(orphans)
+        in_time = credit.settle_holds(charges, closing=silent, at=at)
+        rows = [
+            {
+                "pk": row.pk,
+                "status": Completion.Status.ORPHANED,
+                "is_estimated": True,
+                "cost_nanos": row.cost_nanos if is_charged else 0,
+                "ended_at": at,
+            }
+            for row, is_charged in zip(orphans, in_time, strict=True)
+        ]
+        ended = update_rows(Completion, rows, where_null="ended_at")
+        usage_days.add(Completion.unscoped.filter(pk__in=ended).values())
+    return len(ended)

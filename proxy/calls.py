@@ -42,6 +42,7 @@ _IMAGE_PARAMETERS = frozenset({"n", "size", "quality", "output_format", "provide
 _FORMATS = ("png", "jpeg", "jpg")
 _IMAGES = frozenset({"image_url", "input_image", "image"})
 _ABSENT = Raw(b"")
+_OUTPUT_LIMITS = tuple(Upstream.OutputLimit.values)
 
 
 class _Part(Struct):
@@ -151,7 +152,7 @@ def read(body: bytes) -> Call:
     """A chat completion. Raises InvalidInput naming the field."""
     body, fields, model = _read_fields(body)
     images, image_bytes, has_files = _read_messages(fields.get("messages", _ABSENT))
-    limits = [_whole(fields, name, _MAX_OUTPUT) for name in Upstream.OutputLimit.values]
+    limits = [_whole(fields, name, _MAX_OUTPUT) for name in _OUTPUT_LIMITS]
     modalities = _value(fields, "modalities", list[str] | None, "must be a list of names")
     return Call(
         endpoint=CHAT,
@@ -320,7 +321,11 @@ def _value(fields: dict[str, Raw], name: str, kind: Any, problem: str) -> Any:
         if kind is str:
             raise InvalidInput(problem, field=name)
         return None
-    return _decode(msgspec.json.Decoder(kind), raw, problem, field=name)
+    return _decode(_decoder(kind), raw, problem, field=name)
+
+
+#: Making a decoder takes longer than using it.
+_decoder = cache(msgspec.json.Decoder)
 
 
 def _whole(fields: dict[str, Raw], name: str, limit: int) -> int | None:

@@ -143,7 +143,10 @@ def _read(at: datetime) -> Catalogue:
     ways: dict[int, list[Way]] = {}
     routes = Route.unscoped.filter(enabled=True, upstream__enabled=True)
     for route in routes.select_related("upstream").order_by("priority", "pk"):
-        ways.setdefault(route.model_id, []).append(_way(route))
+        found = way(
+            route.upstream, route.upstream_model, priority=route.priority, weight=route.weight
+        )
+        ways.setdefault(route.model_id, []).append(found)
     prices: dict[int, list[Priced]] = {}
     for price in Price.unscoped.filter(model__in=ways).order_by("-valid_from"):
         priced = Priced(price.valid_from, price.pk, price.rates())
@@ -176,8 +179,8 @@ def _read(at: datetime) -> Catalogue:
     return Catalogue(offers, aliases, at)
 
 
-def _way(route: Route) -> Way:
-    upstream = route.upstream
+def way(upstream: Upstream, model: str, *, priority: int = 0, weight: int = 1) -> Way:
+    """To what the upstream calls ``model``."""
     try:
         api_key = upstream.api_key()
     except CannotUnseal:
@@ -189,9 +192,9 @@ def _way(route: Route) -> Way:
         kind=upstream.kind,
         base_url=upstream.base_url,
         api_key=api_key,
-        model=route.upstream_model,
-        priority=route.priority,
-        weight=route.weight,
+        model=model,
+        priority=priority,
+        weight=weight,
         output_limit=upstream.output_limit,
         dropped=tuple(upstream.dropped_parameters),
         extra=tuple(upstream.extra_parameters),

@@ -6,10 +6,8 @@ batches on the bounded pool, so an open stream holds no connection.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -18,14 +16,14 @@ from django.conf import settings
 from django.utils import timezone
 
 from proxy import (
-    admission,
     demo,
     dialects,
     gate,
+    holds,
     images,
     limits,
-    metrics,
     running,
+    settling,
     upstreams,
 )
 from proxy.admission import Admitted, Order, Result
@@ -34,15 +32,11 @@ from proxy.calls import EMBEDDINGS, IMAGES, Call, Endpoint
 from proxy.catalogue import Way
 from proxy.limits import Taken
 from proxy.meter import StreamMeter, meter_answer, meter_embeddings, meter_images, with_cost
-from proxy.models import Completion, LanguageModel
-from proxy.pricing import NO_USAGE, Usage
+from proxy.models import Completion, LanguageModel, new_completion_id
+from proxy.pricing import Usage
 from proxy.running import Running
-from proxy.upstream_errors import UpstreamRefused, refusal
-from proxy.upstreams import Attempts
-from roocloud.lib.batches import Batches
-from roocloud.lib.limits import Lease
+from proxy.upstream_errors import UpstreamRefused
 from roocloud.lib.refusals import Refusal, TooLarge
-from roocloud.lib.threads import run_db
 
 logger = logging.getLogger(__name__)
 
@@ -50,39 +44,8 @@ _MAX_ANSWER = 64 * 2**20
 #: A request beyond this is parsed beside the event loop.
 _LARGE = 2**18
 _KEEP_ALIVE = b": keep-alive\n\n"
-#: Seconds between two tries to write a settlement down, while this process lives.
-_SETTLE_AGAIN_S = (0.1, 0.5, 2, 5, 10, 20, 30, 60, 60, 60)
-
-
-async def _admit(orders: Sequence[Order]) -> Sequence[Admitted | Exception]:
-    return await run_db(admission.admit, orders)
-
-
-async def _charge(results: Sequence[Result]) -> Sequence[int]:
-    return await run_db(admission.settle, results)
-
-
-_admissions: Batches[Order, Admitted] = Batches(_admit)
-_settlements: Batches[Result, int] = Batches(_charge)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a call goes, for its one settlement. usage: what is to be charged, and whether that is an
-    estimate; asked in the end."""
-
-    started_at: datetime
-    leases: Sequence[Lease] = ()
-    status: str = Completion.Status.FAILED
-    usage: Callable[[], tuple[Usage, bool]] = lambda: (NO_USAGE, False)
-    error: str = ""
-    attempts: Attempts = field(default_factory=Attempts)
-    first_byte_ms: int | None = None
-
-    def note_first_byte(self) -> None:
-        if self.first_byte_ms is None:
-            elapsed = timezone.now() - self.started_at
-            self.first_byte_ms = int(elapsed.total_seconds() * 1000)
+#: Seconds into a stream at which its client is first looked after.
+_LOOK_AFTER_S = 0.1
 
 
 def application(endpoint: Endpoint) -> App:
@@ -124,23 +87,29 @@ async def _serve(endpoint: Endpoint, scope: Scope, client: Client) -> None:
     taken = await limits.take(order)
     client.extra_headers = taken.headers
     try:
-        await _complete(await _admissions.submit(order), taken, client)
+        await _complete(await _admit(order), taken, client)
     finally:
         await limits.give_back(taken)
 
 
+async def _admit(order: Order) -> Admitted:
+    return Admitted(new_completion_id(), await holds.draw(order), order)
+
+
 async def _complete(admitted: Admitted, taken: Taken, client: Client) -> None:
-    outcome = Outcome(started_at=admitted.order.at, leases=taken.leases)
+    run = Running(admitted, taken.leases)
+    running.begin(run)
     try:
-        await _relay(admitted, outcome, client)
+        await _relay(run, client)
     except asyncio.CancelledError:  # the process ends
-        if outcome.status != Completion.Status.DONE:
-            outcome.status = Completion.Status.CUT
+        if run.status != Completion.Status.DONE:
+            run.status = Completion.Status.CUT
         raise
     finally:
         # Every way out passes here. What the upstream made is paid for, also when the client hung
-        # up; the shield keeps a cancellation from cancelling the charge.
-        await asyncio.shield(_settle(admitted, outcome))
+        # up.
+        running.end(run)
+        settling.settle(_result(run))
 
 
 async def _read_call(endpoint: Endpoint, body: bytes) -> Call:
@@ -149,78 +118,61 @@ async def _read_call(endpoint: Endpoint, body: bytes) -> Call:
     return await asyncio.to_thread(endpoint.read, body)
 
 
-async def _settle(admitted: Admitted, outcome: Outcome) -> None:
-    usage, is_estimated = outcome.usage()
-    result = Result(
-        admitted=admitted,
-        status=outcome.status,
+def _result(run: Running) -> Result:
+    usage, is_estimated = run.usage()
+    return Result(
+        admitted=run.admitted,
+        status=run.status,
         usage=usage,
         is_estimated=is_estimated,
-        error=outcome.error,
-        upstream=outcome.attempts.upstream or demo.UPSTREAM_NAME,
-        attempts=outcome.attempts.failed,
-        first_byte_ms=outcome.first_byte_ms,
+        error=run.error,
+        upstream=run.upstream,
+        attempts=run.attempts.failed,
+        first_byte_ms=run.first_byte_ms,
         at=timezone.now(),
     )
-    for wait_s in (*_SETTLE_AGAIN_S, None):
-        try:
-            cost_nanos = await _settlements.submit(result)
-        except Exception:
-            logger.exception(
-                "A completion was not settled", extra={"completion": admitted.completion_id}
-            )
-        else:
-            metrics.count(result, cost_nanos)
-            return
-        if wait_s is None:
-            return  # the hold stands, and the sweep settles it at what was last saved
-        await asyncio.sleep(wait_s)
 
 
 # --- Relaying ---------------------------------------------------------------------------------
 
 
-async def _relay(admitted: Admitted, outcome: Outcome, client: Client) -> None:
+async def _relay(run: Running, client: Client) -> None:
     """Answer within the lifetime of a completion. Raises what refuses before the first byte."""
     lifetime_s = settings.ROOCLOUD_COMPLETION_LIFETIME.total_seconds()
     refused: Refusal
     try:
         async with asyncio.timeout(lifetime_s):
-            if admitted.order.call.is_stream:
-                await _stream(admitted, outcome, client)
+            if run.admitted.order.call.is_stream:
+                await _stream(run, client)
             else:
-                await _whole(admitted, outcome, client)
+                await _whole(run, client)
     except TimeoutError:
         refused = UpstreamRefused(504, "upstream_timeout", "The answer took too long")
     except Refusal as fault:
         refused = fault
     else:
         return
-    outcome.error = refused.code
+    run.error = refused.code
     await client.refuse(refused)
 
 
-async def _whole(admitted: Admitted, outcome: Outcome, client: Client) -> None:
+async def _whole(run: Running, client: Client) -> None:
     """An answer in one piece. It is awaited to its end also if the client hangs up meanwhile: the
     upstream makes it all the same, and only its end says what it came to (C5)."""
-    call = Running(admitted, outcome.leases, usage=lambda: outcome.usage()[0])
-    running.begin(call)
-    try:
-        way, body = await _whole_body(admitted, outcome)
-        body, usage, is_estimated = _metered(admitted, body)
-        outcome.usage = lambda: (usage, is_estimated)
-        if way and admitted.order.call.endpoint is IMAGES:
-            # It may fail. What the upstream made is to be paid for all the same.
-            body = await images.deliverable(
-                body,
-                upstream=way.upstream,
-                base_url=way.base_url,
-                most=admitted.order.call.choices,
-            )
-    finally:
-        running.end(call)
-    outcome.status = Completion.Status.DONE
-    upstream = outcome.attempts.upstream.encode("ascii", "replace")
+    admitted = run.admitted
+    way, body = await _whole_body(run)
+    body, usage, is_estimated = _metered(admitted, body)
+    run.usage = lambda: (usage, is_estimated)
+    if way and admitted.order.call.endpoint is IMAGES:
+        # It may fail. What the upstream made is to be paid for all the same.
+        body = await images.deliverable(
+            body,
+            upstream=way.upstream,
+            base_url=way.base_url,
+            most=admitted.order.call.choices,
+        )
+    run.status = Completion.Status.DONE
+    upstream = run.attempts.upstream.encode("ascii", "replace")
     await client.send_json(200, body, [(b"x-roocloud-upstream", upstream)])
 
 
@@ -238,16 +190,18 @@ def _metered(admitted: Admitted, body: bytes) -> tuple[bytes, Usage, bool]:
     return body, usage, is_estimated
 
 
-async def _whole_body(admitted: Admitted, outcome: Outcome) -> tuple[Way | None, bytes]:
+async def _whole_body(run: Running) -> tuple[Way | None, bytes]:
     """The way that answered, none for the demo, and its answer. Raises UpstreamRefused."""
+    admitted = run.admitted
     if not admitted.order.ways:
         created, call = _now_s(), admitted.order.call
         return None, demo.answer(call, completion_id=admitted.completion_id, created=created)
     parts, size = [], 0
-    async with upstreams.answer(admitted, outcome.attempts) as (way, response):
+    async with upstreams.answer(admitted, run.attempts) as answer:
+        way = answer.way
         try:
-            async for data in response.content.iter_any():
-                outcome.note_first_byte()
+            async for data in answer.response.content.iter_any():
+                run.note_first_byte()
                 parts.append(data)
                 size += len(data)
                 if size > _MAX_ANSWER:
@@ -263,40 +217,40 @@ async def _whole_body(admitted: Admitted, outcome: Outcome) -> tuple[Way | None,
         raise UpstreamRefused(502, "upstream_failed", message) from fault
 
 
-async def _stream(admitted: Admitted, outcome: Outcome, client: Client) -> None:
+async def _stream(run: Running, client: Client) -> None:
     """A streamed answer: headers, then the upstream's bytes as they come. Whoever ends first, the
     answer or the client, ends the other."""
-    meter = StreamMeter(admitted.cost_nanos, prompt_tokens=admitted.prompt_tokens)
-    outcome.usage = meter.usage
+    meter = StreamMeter(run.admitted.cost_nanos, prompt_tokens=run.admitted.prompt_tokens)
+    run.usage = meter.usage
 
     async def keep_alive() -> None:
-        await client.begin_stream(outcome.attempts.upstream)
+        await client.begin_stream(run.attempts.upstream)
         await client.write(_KEEP_ALIVE)
 
-    call = Running(admitted, outcome.leases, usage=lambda: meter.usage()[0], keep_alive=keep_alive)
-    running.begin(call)
+    run.keep_alive = keep_alive
     loop = asyncio.get_running_loop()
     try:
         async with _WhileConnected(client) as connection:
-            async with aclosing(_events(admitted, outcome)) as source:
+            async with aclosing(_events(run)) as source:
                 async for data in source:
-                    outcome.note_first_byte()
+                    run.note_first_byte()
                     if passing := meter.feed(data):
-                        call.written_at = loop.time()
-                        await client.begin_stream(outcome.attempts.upstream)
+                        run.written_at = loop.time()
+                        await client.begin_stream(run.attempts.upstream)
                         await client.write(passing)
-            await client.begin_stream(outcome.attempts.upstream)
+            await client.begin_stream(run.attempts.upstream)
             await client.end_stream(meter.finish())
     finally:
-        running.end(call)
+        run.keep_alive = None
         if meter.complete:  # also for a client that left at the last event
-            outcome.status = Completion.Status.FAILED if meter.failed else Completion.Status.DONE
+            run.status = Completion.Status.FAILED if meter.failed else Completion.Status.DONE
     if connection.is_lost and not meter.complete:
-        outcome.status = Completion.Status.CUT
+        run.status = Completion.Status.CUT
 
 
 class _WhileConnected:
-    """Leaves its block as soon as the client is gone. is_lost: whether that happened."""
+    """Leaves its block when the client is gone. is_lost: whether that happened. Most answers end
+    before anybody looks."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -304,8 +258,12 @@ class _WhileConnected:
 
     async def __aenter__(self) -> "_WhileConnected":
         self._block: asyncio.Task[Any] | None = asyncio.current_task()
-        self._watch = asyncio.create_task(self._wait())
+        self._watch: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER_S, self._begin)
         return self
+
+    def _begin(self) -> None:
+        self._watch = asyncio.create_task(self._wait())
 
     async def _wait(self) -> None:
         await self._client.gone()
@@ -315,15 +273,18 @@ class _WhileConnected:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         block, self._block = self._block, None
-        self._watch.cancel()
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         if self.is_lost and block is not None and block.cancelling():
             block.uncancel()
             return kind is asyncio.CancelledError
         return False
 
 
-async def _events(admitted: Admitted, outcome: Outcome) -> AsyncGenerator[bytes, None]:
+async def _events(run: Running) -> AsyncGenerator[bytes, None]:
     """The upstream's bytes. Raises UpstreamRefused."""
+    admitted = run.admitted
     if not admitted.order.ways:
         source = demo.stream(
             admitted.order.call, completion_id=admitted.completion_id, created=_now_s()
@@ -332,20 +293,17 @@ async def _events(admitted: Admitted, outcome: Outcome) -> AsyncGenerator[bytes,
             yield data
         return
     loop = asyncio.get_running_loop()
-    async with upstreams.answer(admitted, outcome.attempts) as (way, response):
-        name = way.upstream
-        if response.content_type != "text/event-stream":
-            body = await response.content.read(2**16)
-            raise refusal(name, 502, body, retry_after=None)
-        translator = dialects.of(way).stream(created=_now_s())
+    async with upstreams.answer(admitted, run.attempts) as answer:
+        way, translator = answer.way, answer.translator
+        yield answer.head
         try:
             async with asyncio.timeout(way.idle_timeout_s) as idle:
-                async for data in response.content.iter_any():
+                async for data in answer.response.content.iter_any():
                     idle.reschedule(None)  # the client's pace is not the upstream's
                     yield translator.feed(data)
                     idle.reschedule(loop.time() + way.idle_timeout_s)
         except (aiohttp.ClientError, TimeoutError) as fault:
-            message = f"The upstream {name} broke off"
+            message = f"The upstream {way.upstream} broke off"
             raise UpstreamRefused(502, "upstream_failed", message) from fault
         if rest := translator.finish():
             yield rest

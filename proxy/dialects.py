@@ -7,7 +7,10 @@ its answers back. What passes the meter is a chat completion whatever the upstre
 from collections.abc import Sequence
 from typing import Protocol
 
+from proxy.access import check_key
 from proxy.anthropic import Anthropic
+from proxy.anthropic.bedrock import Bedrock
+from proxy.anthropic.vertex import Vertex
 from proxy.calls import CHAT, Call, Endpoint
 from proxy.catalogue import Way
 from proxy.models import Upstream
@@ -23,16 +26,34 @@ class Translator(Protocol):
 
 class Dialect(Protocol):
     """rewrites: whether a body is made anew, which for a large one takes time. chat_only: whether
-    it has no other endpoint."""
+    it has no other endpoint. stream_type: the content type of its streams. signs: whether its
+    headers are made of the whole body. modules: of an extra library that it needs. trades_key:
+    whether the stored key stands for tokens that end. For both see access."""
 
     rewrites: bool
     chat_only: bool
+    stream_type: str
+    signs: bool
+    modules: tuple[str, ...]
+    trades_key: bool
 
-    def url(self, base_url: str, endpoint: Endpoint = CHAT) -> str: ...
+    def check(self, base_url: str, api_key: str) -> None:
+        """Raises InvalidInput (``base_url``, ``api_key``) for what such an upstream cannot be."""
+        ...
 
-    def models_url(self, base_url: str) -> str: ...
+    def url(
+        self, base_url: str, *, model: str, is_stream: bool, endpoint: Endpoint = CHAT
+    ) -> str: ...
 
-    def headers(self, api_key: str) -> dict[str, str]: ...
+    def models_url(self, base_url: str) -> str | None:
+        """None for one that does not list its models."""
+        ...
+
+    def headers(
+        self, secret: str, *, url: str, body: Sequence[bytes | memoryview]
+    ) -> dict[str, str]:
+        """Those that prove who asks. secret: as access gives it."""
+        ...
 
     def body(self, call: Call, way: Way, *, most: int) -> Sequence[bytes | memoryview]:
         """In pieces. most: the model's limit of output tokens. Raises InvalidInput."""
@@ -58,15 +79,24 @@ class OpenAI:
 
     rewrites = False
     chat_only = False
+    stream_type = "text/event-stream"
+    signs = False
+    modules: tuple[str, ...] = ()
+    trades_key = False
 
-    def url(self, base_url: str, endpoint: Endpoint = CHAT) -> str:
+    def check(self, base_url: str, api_key: str) -> None:
+        check_key(api_key)
+
+    def url(self, base_url: str, *, model: str, is_stream: bool, endpoint: Endpoint = CHAT) -> str:
         return f"{base_url}/{endpoint.path}"
 
     def models_url(self, base_url: str) -> str:
         return f"{base_url}/models"
 
-    def headers(self, api_key: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {api_key}"}
+    def headers(
+        self, secret: str, *, url: str, body: Sequence[bytes | memoryview]
+    ) -> dict[str, str]:
+        return {"Authorization": f"Bearer {secret}"}
 
     def body(self, call: Call, way: Way, *, most: int) -> Sequence[bytes | memoryview]:
         return call.body_for(
@@ -89,9 +119,16 @@ class OpenAI:
 _DIALECTS: dict[str, Dialect] = {
     Upstream.Kind.OPENAI: OpenAI(),
     Upstream.Kind.ANTHROPIC: Anthropic(),
+    Upstream.Kind.BEDROCK: Bedrock(),
+    Upstream.Kind.VERTEX: Vertex(),
 }
 
 
 def of(upstream: Way | Upstream) -> Dialect:
     """The dialect of an upstream, or of the one on a way."""
     return _DIALECTS[upstream.kind]
+
+
+def of_kind(kind: str) -> Dialect:
+    """kind: of Upstream.Kind."""
+    return _DIALECTS[kind]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 
+import msgspec
 from django.core.exceptions import ValidationError
 
 from accounts.actors import Actor
@@ -34,14 +35,16 @@ class Change:
     """What taking one listed model would do.
 
     state: new, changed, same; kept: its route was switched off or leads to another of the
-    upstream's models, by somebody's choice; gone: the upstream does not list it any more. present:
-    the price that counts now. price: the listed one; None leaves the present one, and without any
-    the model is not offered. elsewhere: the other upstreams of the model.
+    upstream's models, by somebody's choice; gone: the upstream does not list it any more. kind: of
+    LanguageModel.Kind, as it is or will be. present: the price that counts now. price: the listed
+    one; None leaves the present one, and without any the model is not offered. elsewhere: the other
+    upstreams of the model.
     """
 
     state: str
     listed: Listed
     model_id: str
+    kind: str
     present: ListPrice | None
     price: ListPrice | None
     facts: tuple[Fact, ...] = ()
@@ -168,7 +171,10 @@ def _change(
     elsewhere: list[str],
 ) -> Change:
     model, row = known or (None, None)
-    present = ListPrice(*row.given()) if row else None  # type: ignore[arg-type]  # in its order
+    present = _price_of(row)
+    price = listed.price
+    if price and present and price.image is None:
+        price = msgspec.structs.replace(price, image=present.image)  # it is left as it is
     facts = _facts(model, listed) if model else ()
     kept = _why_kept(route, listed)
     if route is None:
@@ -176,9 +182,22 @@ def _change(
     elif kept:
         state = "kept"
     else:
-        state = "same" if not facts and listed.price in (None, present) else "changed"
+        state = "same" if not facts and price in (None, present) else "changed"
+    kind = listed.kind or (model.kind if model else LanguageModel.Kind.LANGUAGE)
     return Change(
-        state, listed, model_id, present, listed.price, facts, tuple(elsewhere), tuple(kept)
+        state, listed, model_id, kind, present, price, facts, tuple(elsewhere), tuple(kept)
+    )
+
+
+def _price_of(row: Price | None) -> ListPrice | None:
+    if row is None:
+        return None
+    return ListPrice(
+        input=row.input_nanos_per_mtok,
+        output=row.output_nanos_per_mtok,
+        cache_read=row.cache_read_nanos_per_mtok,
+        cache_write=row.cache_write_nanos_per_mtok,
+        image=row.image_nanos,
     )
 
 
@@ -193,6 +212,7 @@ def _why_kept(route: Route | None, listed: Listed) -> list[str]:
 def _facts(model: LanguageModel, listed: Listed) -> tuple[Fact, ...]:
     """Names and descriptions are not among them: here they are the administrator's."""
     pairs = {
+        "kind": (model.kind, listed.kind),
         "context": (model.context_window, listed.context_window),
         "output": (model.max_tokens, listed.max_tokens),
         "tags": (" ".join(model.tags), _joined(_tags(model, listed))),
@@ -230,10 +250,10 @@ def _gone(routes: dict[str, Route], *, known: set[str], at: datetime) -> list[Ch
     present = _present([route.model.model_id for route in missing], at=at)
     found = []
     for route in missing:
-        row = present[route.model.model_id][1]
-        price = ListPrice(*row.given()) if row else None  # type: ignore[arg-type]  # in its order
+        price = _price_of(present[route.model.model_id][1])
         listed = Listed(id=route.upstream_model)
-        found.append(Change("gone", listed, route.model.model_id, price, None))
+        model = route.model
+        found.append(Change("gone", listed, model.model_id, model.kind, price, None))
     return found
 
 
@@ -259,8 +279,9 @@ def take(
         model_id=model_id,
         upstream=upstream,
         upstream_model=listed.id,
-        price=None if price is None else actions.NewPrice(*_given(price)),
+        price=None if price is None else actions.NewPrice(**msgspec.structs.asdict(price)),
         facts=actions.ModelFacts(
+            kind=listed.kind,
             name=None if model else listed.name or None,
             description=None if model else listed.description or None,
             context_window=listed.context_window,
@@ -275,23 +296,28 @@ def take(
     )
 
 
-def _given(price: ListPrice) -> tuple[int, int, int | None, int | None]:
-    return price.input, price.output, price.cache_read, price.cache_write
-
-
 def price_text(price: ListPrice | None) -> str:
-    """``$3 in, $15 out, $0.3 cached, $3.75 cache write`` per million tokens, to the nano-dollar."""
+    """``$3 in, $15 out, $0.3 cached, $3.75 cache write`` per million tokens, to the nano-dollar;
+    ``$0.04 an image``."""
     if price is None:
         return "no price"
     if is_free(price):
         return "free"
-    words = zip(("in", "out", "cached", "cache write"), _given(price), strict=True)
-    return ", ".join(f"${usd(nanos)} {word}" for word, nanos in words if nanos is not None)
+    words = {
+        "in": price.input,
+        "out": price.output,
+        "cached": price.cache_read,
+        "cache write": price.cache_write,
+        "an image": price.image,
+    }
+    if price.image and not (price.input or price.output):
+        words = {"an image": price.image}
+    return ", ".join(f"${usd(nanos)} {word}" for word, nanos in words.items() if nanos is not None)
 
 
 def is_free(price: ListPrice) -> bool:
     """Whether it says 0 for every class."""
-    return not any(_given(price))
+    return not any(msgspec.structs.astuple(price))
 
 
 def usd(nanos: int) -> str:

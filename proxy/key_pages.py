@@ -19,7 +19,7 @@ from accounts.contexts import in_context
 from orgs import policy
 from orgs import queries as orgs
 from proxy import keys, queries
-from proxy.forms import KeyForm, RotateForm
+from proxy.forms import EditKeyForm, KeyForm, RotateForm
 from roocloud.lib.access import signed_in
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound
 
@@ -52,6 +52,12 @@ class Place:
         return keys.listed(
             rows, organizations=self.organizations, members=members, at=timezone.now()
         )
+
+    def may_edit(self, key: "ApiKey") -> bool:
+        """On the owner's own pages, while they belong where it is used and it has not ended."""
+        places = {one.organization_id for one in self.organizations} | {""}
+        has_ended = key.state(timezone.now()) == key.State.EXPIRED
+        return self.organization is None and key.organization_id in places and not has_ended
 
 
 def _enter(request: HttpRequest, organization_id: str | None) -> Place:
@@ -125,9 +131,42 @@ def key_page(request: HttpRequest, key_id: str, organization_id: str | None = No
         "key": key,
         "rotate": RotateForm(),
         "is_own": key.user_id == place.actor.user_id,
+        "may_edit": place.may_edit(key),
+        "is_of_context": key.organization_id == (web_actor(request).organization_id or ""),
         "has_old_secret": key.previous_until is not None and key.previous_until > timezone.now(),
     }
     return render(request, "proxy/key.html", context)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def edit_key(request: HttpRequest, key_id: str) -> HttpResponse:
+    """``/account/keys/{id}/edit``: all of one's own key but its secret and its context."""
+    place, at = _enter(request, None), timezone.now()
+    key = api_keys.find(place.found(), key_id)
+    if not place.may_edit(key):
+        raise Conflict("This key has ended, or its owner left the organization that it was for")
+    actor = in_context(place.actor, key.organization_id)
+    present = keys.own_budget(key, at=at)
+    form = EditKeyForm(
+        request.POST or None,
+        key=key,
+        models=queries.models_of(actor, at=at),
+        limit=keys.limit_of(present),
+        has_fixed_budget=keys.is_fixed(present, by=actor),
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            keys.change_key(
+                by=actor, key=key, facts=form.facts(at), limit=form.limit_given(), at=at
+            )
+        except (InvalidInput, Conflict, Forbidden) as refused:
+            form.add_error(refused.field if refused.field in form.fields else None, refused.message)
+        else:
+            messages.success(request, f"{key} is changed. It counts within seconds.")
+            return redirect(f"{place.url}/{key.pk}")
+    return render(request, "proxy/edit_key.html", {"form": form, "key": key, "place": place})
 
 
 @require_POST

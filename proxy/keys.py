@@ -1,5 +1,5 @@
-"""API keys as members use them: made with models to choose from and a budget, and shown with what
-they spent. The keys themselves are in ``accounts``, their budgets in ``credits``."""
+"""API keys as members use them: made and changed with models to choose from and a budget, and shown
+with what they spent. The keys themselves are in ``accounts``, their budgets in ``credits``."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A budget for a new key. period: see credits.models.Budget.Period."""
+    """A budget of a key. period: see credits.models.Budget.Period."""
 
     limit_nanos: int
     period: str
@@ -36,26 +36,72 @@ def make_key(
     Raises Forbidden for a role that may not spend, InvalidInput (``models`` for one that the actor
     may not use, and what the rooms below name), Conflict.
     """
-    if not policy.may_spend(by):
-        raise Forbidden("Your role in this organization may not use models")
-    unknown = set(new.model_ids) - {model_id for model_id, _ in queries.models_of(by, at=at)}
-    if unknown:
-        raise InvalidInput(f"You may not use {min(unknown)[:100]} there", field="models")
+    _check_use(by, new.model_ids, at=at)
     with transaction.atomic():
         issued = api_keys.make_key(by=by, new=new, at=at)
         if limit is not None:
-            budgets.put_budget(
-                by=by,
-                account=credit.account_of(
-                    user_id=by.user_id, organization_id=by.organization_id, at=at
-                ),
-                scope="key",
-                subject=issued.key.pk,
-                period=limit.period,
-                limit_nanos=limit.limit_nanos,
-                at=at,
-            )
+            _put_budget(by, issued.key, limit, at=at)
     return issued
+
+
+def change_key(
+    *, by: Actor, key: "ApiKey", facts: api_keys.KeyFacts, limit: Limit | None, at: datetime
+) -> None:
+    """Change the actor's own key, in whose context they are, and the budget of its own: another
+    period is another budget in place of the present one, None removes it. A budget that an admin
+    has set is the admin's, and left as it is.
+
+    Raises Forbidden for a role that may not spend, InvalidInput (``models`` for one that the actor
+    may not use and the key did not, and what the rooms below name), Conflict.
+    """
+    _check_use(by, set(facts.model_ids) - set(key.model_ids), at=at)
+    with transaction.atomic():
+        api_keys.change_key(key=key, by=by, facts=facts, at=at)
+        present = own_budget(key, at=at)
+        if is_fixed(present, by=by) or limit == limit_of(present):
+            return
+        if present and (limit is None or limit.period != present.budget.period):
+            budgets.remove_budget(by=by, budget_id=present.budget.pk, at=at)
+        if limit is not None:
+            _put_budget(by, key, limit, at=at)
+
+
+def own_budget(key: "ApiKey", *, at: datetime) -> budgets.Standing | None:
+    """The budget that the key alone has: its owner's, or else an admin's."""
+    standings = budgets.of_keys([key], at=at).get(key.pk, ())
+    own = [standing for standing in standings if standing.budget.subject == key.pk]
+    return min(own, key=lambda one: one.budget.made_by_id != key.user_id, default=None)
+
+
+def is_fixed(present: budgets.Standing | None, *, by: Actor) -> bool:
+    """Whether somebody else has set the budget, who alone may change it."""
+    return present is not None and not (
+        present.budget.made_by_id == by.user_id or by.organization_id is None or policy.is_admin(by)
+    )
+
+
+def limit_of(present: budgets.Standing | None) -> Limit | None:
+    return None if present is None else Limit(present.budget.limit_nanos, present.budget.period)
+
+
+def _check_use(by: Actor, model_ids: Iterable[str], *, at: datetime) -> None:
+    if not policy.may_spend(by):
+        raise Forbidden("Your role in this organization may not use models")
+    unknown = set(model_ids) - {model_id for model_id, _ in queries.models_of(by, at=at)}
+    if unknown:
+        raise InvalidInput(f"You may not use {min(unknown)[:100]} there", field="models")
+
+
+def _put_budget(by: Actor, key: "ApiKey", limit: Limit, *, at: datetime) -> None:
+    budgets.put_budget(
+        by=by,
+        account=credit.account_of(user_id=by.user_id, organization_id=by.organization_id, at=at),
+        scope="key",
+        subject=key.pk,
+        period=limit.period,
+        limit_nanos=limit.limit_nanos,
+        at=at,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -65,22 +65,30 @@ _Tokens = Annotated[int, msgspec.Meta(ge=1, le=_MOST_TOKENS)]
 
 
 class ListPrice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Nano-dollars per million tokens; None for a cache class that is priced as input."""
+    """Nano-dollars per million tokens; None for a cache class that is priced as input. image: of
+    one that is made, where tokens do not say what it costs; None: not said."""
 
     input: _Nanos
     output: _Nanos
     cache_read: _Nanos | None = None
     cache_write: _Nanos | None = None
+    image: _Nanos | None = None
+
+
+Kind = Literal["language", "embedding", "image"]
+_TOKEN_CLASSES = ("input", "output", "cache_read", "cache_write")
 
 
 class Listed(msgspec.Struct, frozen=True, omit_defaults=True):
     """A model as somebody lists it. id: the upstream's. None: not said.
 
+    kind: of LanguageModel.Kind.
     price: None if there is none, or none that can be understood; 0 is a price.
     notes: what an administrator should know before it is offered.
     """
 
     id: str
+    kind: Kind | None = None
     name: str = ""
     description: str = ""
     context_window: _Tokens | None = None
@@ -153,6 +161,7 @@ def _completed(own: Listed, known: Listed | None) -> Listed:
     is_priced_elsewhere = own.price is None and known.price is not None
     return msgspec.structs.replace(
         own,
+        kind=own.kind or known.kind,
         name=own.name or known.name,
         context_window=own.context_window or known.context_window,
         max_tokens=own.max_tokens or known.max_tokens,
@@ -176,11 +185,12 @@ def _of_seed(entry: dict[str, Any]) -> Listed:
     price = _object(entry.get("price"))
     return Listed(
         id=_label(entry.get("id")),
+        kind="language",
         name=_label(entry.get("name")),
         context_window=_tokens(entry.get("context_window")),
         max_tokens=_tokens(entry.get("max_tokens")),
         tags=_strings(entry.get("tags"), []),
-        price=_price(*(price.get(name) for name in ListPrice.__struct_fields__), per=1),
+        price=_price(*(price.get(name) for name in _TOKEN_CLASSES), per=1),
         notes=_strings(entry.get("notes"), []),
     )
 
@@ -188,72 +198,120 @@ def _of_seed(entry: dict[str, Any]) -> Listed:
 def _models_dev(models: dict[str, Any]) -> Iterator[Listed]:
     for model_id, entry in models.items():
         entry = _object(entry)
-        if "text" not in _strings(_object(entry.get("modalities")).get("output"), ["text"]):
+        kind = _models_dev_kind(model_id, entry)
+        if kind is None:
             continue
         cost, limit = _object(entry.get("cost")), _object(entry.get("limit"))
         inputs = _strings(_object(entry.get("modalities")).get("input"), [])
         tiers = _objects([*_objects(cost.get("tiers")), *cost.values()])
         is_dearer = any(_float(tier.get("input")) > _float(cost.get("input")) for tier in tiers)
+        price = _price(
+            cost.get("input"), cost.get("output"), cost.get("cache_read"), cost.get("cache_write"),
+            per=1,
+        )  # fmt: skip
         yield Listed(
             id=model_id,
+            kind=kind,
             name=_label(entry.get("name")),
             context_window=_tokens(limit.get("context")),
-            max_tokens=_tokens(limit.get("output")),
+            max_tokens=_tokens(limit.get("output")) if kind != "embedding" else None,
             tags=_tags(vision="image" in inputs, reasoning=entry.get("reasoning") is True),
-            price=_price(
-                cost.get("input"), cost.get("output"), cost.get("cache_read"),
-                cost.get("cache_write"), per=1,
-            ),
+            price=price if kind != "image" else _of_images(price),
             deprecated=entry.get("status") == "deprecated",
             notes=["dearer for long prompts at the provider"] if is_dearer else [],
-        )  # fmt: skip
+        )
+
+
+def _models_dev_kind(model_id: str, entry: dict[str, Any]) -> Kind | None:
+    """What embeds is said to make text, and known by its family and name alone."""
+    makes = _strings(_object(entry.get("modalities")).get("output"), ["text"])
+    if "text" in makes:
+        return _named_kind(f"{entry.get('family')} {model_id}") or "language"
+    return "image" if "image" in makes else None
 
 
 def _litellm(name: str, entry: dict[str, Any]) -> Iterator[Listed]:
-    endpoints = _strings(entry.get("supported_endpoints"), ["/v1/chat/completions"])
+    kind = _LITELLM_KINDS.get(str(entry.get("mode")))
+    endpoints = _strings(entry.get("supported_endpoints"), [])
     makes = _strings(entry.get("supported_output_modalities"), ["text"])
-    is_chat = entry.get("mode") == "chat" and "/v1/chat/completions" in endpoints
-    if not is_chat or "text" not in makes:
+    if kind is None or (kind == "language" and "text" not in makes) or _SIZED.search(name):
         return
+    if endpoints and not _LITELLM_ENDPOINTS[kind] & set(endpoints):
+        return
+    context = entry.get("max_input_tokens", entry.get("max_tokens"))
     most = entry.get("max_output_tokens", entry.get("max_tokens"))
-    tiers = [found[1] for key in entry if (found := _TIER.match(key))]
-    ends = entry.get("deprecation_date")
     yield Listed(
         id=name.removeprefix(f"{entry['litellm_provider']}/"),
-        context_window=_tokens(entry.get("max_input_tokens", entry.get("max_tokens"))),
-        max_tokens=_tokens(most),
+        kind=kind,
+        context_window=_tokens(context),
+        max_tokens=_tokens(most) if kind == "language" else None,
         tags=_tags(
             vision=entry.get("supports_vision") is True,
             reasoning=entry.get("supports_reasoning") is True,
         ),
-        price=_price(
-            entry.get("input_cost_per_token"), entry.get("output_cost_per_token"),
-            entry.get("cache_read_input_token_cost"),
-            entry.get("cache_creation_input_token_cost"), per=_MTOK,
-        ),
-        notes=[
-            *[f"dearer above {tier} tokens at the provider" for tier in tiers[:1]],
-            *([f"ends on {clean_label(ends, 20)}"] if isinstance(ends, str) else []),
-        ],
-    )  # fmt: skip
+        price=_litellm_price(kind, entry),
+        notes=_litellm_notes(kind, entry),
+    )
 
 
+def _litellm_price(kind: Kind, entry: dict[str, Any]) -> ListPrice | None:
+    given, output = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
+    read = entry.get("cache_read_input_token_cost")
+    write = entry.get("cache_creation_input_token_cost")
+    if kind == "language":
+        return _price(given, output, read, write, per=_MTOK)
+    if kind == "embedding":
+        return _price(given, output or 0, None, None, per=_MTOK)
+    made = entry.get("output_cost_per_image_token", output)
+    each = entry.get("output_cost_per_image", entry.get("input_cost_per_image"))
+    by_token = _price(given, made, read, write, per=_MTOK)
+    return _of_images(by_token, each=_usd(each, per=1))
+
+
+def _litellm_notes(kind: Kind, entry: dict[str, Any]) -> list[str]:
+    notes = [
+        f"dearer above {found[1]} tokens at the provider"
+        for key in entry
+        if (found := _TIER.match(key))
+    ][:1]
+    if kind == "image" and _float(entry.get("input_cost_per_image_token")) > _float(
+        entry.get("input_cost_per_token")
+    ):
+        notes.append("dearer for images in the input at the provider")
+    if _float(entry.get("input_cost_per_pixel")) > 0:
+        notes.append("the provider charges by the pixel")
+    if isinstance(ends := entry.get("deprecation_date"), str):
+        notes.append(f"ends on {clean_label(ends, 20)}")
+    return notes
+
+
+_LITELLM_KINDS: dict[str, Kind] = {
+    "chat": "language",
+    "embedding": "embedding",
+    "image_generation": "image",
+}
+#: Images are also made by chat.
+_LITELLM_ENDPOINTS = {
+    "language": {"/v1/chat/completions"},
+    "embedding": {"/v1/embeddings"},
+    "image": {"/v1/images/generations", "/v1/chat/completions"},
+}
+#: A price of one size, under a name that no upstream knows.
+_SIZED = re.compile(r"(^|/)\d+-x-\d+/")
 _TIER = re.compile(r"^input_cost_per_token_above_(\d+k)_tokens$")
 
 
 def _of_list(entry: dict[str, Any]) -> Listed | None:
     """The words of OpenAI, OpenRouter, Roo Cloud, Anthropic, Groq, Mistral and vLLM; None for what
-    says of itself that it does not chat."""
+    says of itself that it is of none of our kinds."""
     model_id = entry.get("id", entry.get("name"))
+    if not isinstance(model_id, str) or (kind := _list_kind(model_id, entry)) == "other":
+        return None
     architecture = _object(entry.get("architecture"))
-    makes = _strings(architecture.get("output_modalities"), ["text"])
     capabilities = _object(entry.get("capabilities"))
-    is_chat = entry.get("type") not in ("embedding", "image", "moderation", "audio", "rerank")
-    if not isinstance(model_id, str) or not is_chat or "text" not in makes:
-        return None
-    if capabilities.get("completion_chat") is False:
-        return None
     price, notes = _list_price(_object(entry.get("pricing")))
+    if kind == "image":
+        price = _of_images(price)
     provider_limits = _object(entry.get("top_provider"))
     settings, versioned = entry.get("settings"), entry.get("versionedSettings")
     has_settings = _passes(check_settings, settings)
@@ -262,6 +320,7 @@ def _of_list(entry: dict[str, Any]) -> Listed | None:
         notes.append("its settings do not fit and are left out")
     return Listed(
         id=model_id.removeprefix("models/"),
+        kind=kind,
         name=_label(entry.get("name") or entry.get("display_name")),
         description=_label(entry.get("description"), 500),
         context_window=_first_tokens(
@@ -277,6 +336,33 @@ def _of_list(entry: dict[str, Any]) -> Listed | None:
         versioned_settings=versioned if has_versioned else None,
         notes=notes,
     )  # fmt: skip
+
+
+def _list_kind(model_id: str, entry: dict[str, Any]) -> Kind | Literal["other"] | None:
+    """None for what only says its name, and that not what it is."""
+    made = _strings(_object(entry.get("architecture")).get("output_modalities"), [])
+    chats = _object(entry.get("capabilities")).get("completion_chat")
+    said = {str(entry.get("type")), *made}
+    if "embedding" in said or "embeddings" in said:
+        return "embedding"
+    if "image" in said and "text" not in said:
+        return "image"
+    if said & {"moderation", "audio", "rerank"} or (made and "text" not in made):
+        return "other"
+    named = _named_kind(model_id)
+    if chats is False:
+        return named or "other"
+    return named or ("language" if said & {"text", "language"} or chats else None)
+
+
+def _named_kind(name: str) -> Kind | None:
+    """What a name tells, where nothing else does."""
+    if "embed" in name.lower():
+        return "embedding"
+    return "image" if _PAINTERS.search(name.lower()) else None
+
+
+_PAINTERS = re.compile(r"(^|/)(dall-e|gpt-image|chatgpt-image|imagen|grok-\S*image|flux)")
 
 
 def _passes(check: Any, value: object) -> bool:
@@ -326,6 +412,14 @@ def _price(given: Any, output: Any, read: Any, write: Any, *, per: int) -> ListP
     if nanos[0] is None or nanos[1] is None:
         return None
     return ListPrice(nanos[0], nanos[1], nanos[2], nanos[3])
+
+
+def _of_images(by_token: ListPrice | None, *, each: int | None = None) -> ListPrice | None:
+    """The price of a model that makes images. 0 is none: lists say it where they do not know, and
+    images would be free."""
+    by_token = by_token or ListPrice(0, 0)
+    price = msgspec.structs.replace(by_token, image=each or None)
+    return price if price.input or price.output or price.image else None
 
 
 def _usd(value: Any, *, per: int) -> int | None:

@@ -30,6 +30,7 @@ _BYTES_PER_TOKEN = 4
 _IMAGE_BYTES = 1500 * _BYTES_PER_TOKEN
 _NULL = Raw(b"null")
 _DONE = b"[DONE]"
+_USAGE = b'"usage"'
 
 
 class _Function(Struct):
@@ -179,26 +180,29 @@ def _open(payload: bytes) -> _Shell | None:
 _MARK = b'"\\u0000here"'
 
 
+_decoder = json.JSONDecoder()
+
+
 def _with_cost(body: bytes, cost_nanos: int) -> bytes:
     """``body`` with ``cost`` (USD) in its own usage object and every other byte as it was."""
-    text = body.decode("latin-1")  # a character a byte, so that offsets are the same
-    decoder = json.JSONDecoder()
-    at = len(text)
-    while (at := text.rfind('"usage"', 0, at)) >= 0:
-        start = at + len('"usage"')
-        while text[start : start + 1] in (" ", "\t", ":"):
+    is_only = body.count(_USAGE) == 1
+    at = len(body)
+    while (at := body.rfind(_USAGE, 0, at)) >= 0:
+        start = at + len(_USAGE)
+        while body[start : start + 1] in (b" ", b"\t", b":"):
             start += 1
-        try:
-            _, end = decoder.raw_decode(text, start)
+        try:  # a character a byte, so that offsets are the same
+            _, length = _decoder.raw_decode(body[start:].decode("latin-1"))
         except (ValueError, RecursionError):
             continue
-        if text.count('"usage"') > 1:  # the name may stand deeper inside as well
+        end = start + length
+        if not is_only:  # the name may stand deeper inside as well
             marked = _object(body[body.index(b"{") : start] + _MARK + body[end:])
             if marked is None or marked.get("usage") != json.loads(_MARK):
                 continue
         reported = json.loads(body[start:end])
         reported["cost"] = nanos_to_usd(cost_nanos)
-        return body[:start] + json.dumps(reported, separators=(",", ":")).encode() + body[end:]
+        return body[:start] + msgspec.json.encode(reported) + body[end:]
     return body
 
 
@@ -257,12 +261,13 @@ class StreamMeter:
         Unless the answer came to its end, its output counts at least as what has passed. An
         upstream that produced nothing and reported nothing cost nothing (C5).
         """
+        if self._reported is not None and self.complete and not self.failed:
+            return self._reported, False
         self._count_text()
         estimate = _estimate(self._prompt_tokens, self._text_bytes)
         if self._reported is None:
             return (estimate, True) if self._text_bytes else (NO_USAGE, False)
-        is_final = self.complete and not self.failed
-        if is_final or self._reported.completion >= estimate.completion:
+        if self._reported.completion >= estimate.completion:
             return self._reported, False
         return replace(self._reported, completion=estimate.completion), True
 

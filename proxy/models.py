@@ -24,7 +24,7 @@ def _upstream_id() -> str:
     return new_id("up")
 
 
-def _completion_id() -> str:
+def new_completion_id() -> str:
     return new_id("chatcmpl")
 
 
@@ -40,6 +40,8 @@ class Upstream(models.Model):
     class Kind(models.TextChoices):
         OPENAI = "openai", "OpenAI-compatible"
         ANTHROPIC = "anthropic", "Anthropic"
+        BEDROCK = "bedrock", "Claude on Amazon Bedrock"
+        VERTEX = "vertex", "Claude on Google Vertex"
 
     class OutputLimit(models.TextChoices):
         MAX_TOKENS = "max_tokens", "max_tokens"
@@ -51,7 +53,8 @@ class Upstream(models.Model):
         max_length=20,
         choices=Kind,
         default=Kind.OPENAI,
-        help_text="What it speaks. Anthropic: the Messages API, with prompt caching and thinking.",
+        help_text="What it speaks. Anthropic: the Messages API, with prompt caching and thinking; "
+        "the same at Amazon and at Google.",
     )
     base_url = models.CharField(max_length=300)  # without a trailing slash: "https://host/v1"
     sealed_api_key = models.TextField(editable=False)  # see set_api_key
@@ -313,13 +316,16 @@ class CompletionQuerySet(models.QuerySet["Completion"]):
     def visible_to(self, actor: "Actor") -> Self:
         return self.filter(_of_actor(actor))
 
+    def running(self) -> Self:
+        return self.filter(status=Completion.Status.RUNNING)
+
     def ended(self) -> Self:
         return self.exclude(status=Completion.Status.RUNNING)
 
 
 class Completion(models.Model):
-    """One request that was admitted: what it used, what it cost, how it ended. Its hold carries the
-    same key; money is the ledger's, tokens are here."""
+    """One request that was admitted: what it used, what it cost, how it ended. It is written when
+    its progress is first saved, or at its end; money is the ledger's, tokens are here."""
 
     class Status(models.TextChoices):
         RUNNING = "running", "Running"
@@ -328,7 +334,9 @@ class Completion(models.Model):
         FAILED = "failed", "Failed"
         ORPHANED = "orphaned", "Orphaned"
 
-    id = models.CharField(primary_key=True, max_length=40, default=_completion_id, editable=False)
+    id = models.CharField(
+        primary_key=True, max_length=40, default=new_completion_id, editable=False
+    )
     user_id = models.CharField(max_length=40)
     organization_id = models.CharField(max_length=40, blank=True)
     task_id = models.CharField(max_length=64, blank=True)  # the client's, from X-Roo-Task-ID
@@ -336,9 +344,10 @@ class Completion(models.Model):
     model_id = models.CharField(max_length=200)
     upstream_name = models.CharField(max_length=60)
     price = models.ForeignKey(Price, null=True, on_delete=models.PROTECT, related_name="+")
-    hold = models.OneToOneField(
-        "credits.Hold", null=True, on_delete=models.PROTECT, related_name="completion"
+    hold = models.ForeignKey(
+        "credits.Hold", null=True, on_delete=models.PROTECT, related_name="completions"
     )
+    held_nanos = models.BigIntegerField(default=0)  # the most that it could have cost
     status = models.CharField(max_length=10, choices=Status, default=Status.RUNNING)
     is_stream = models.BooleanField()
     prompt_tokens = models.BigIntegerField(default=0)  # cached ones included
@@ -380,6 +389,11 @@ class Completion(models.Model):
                 fields=["organization_id", "-started_at", "-id"],
                 condition=Q(status="failed"),
                 name="proxy_completion_failed",
+            ),
+            models.Index(
+                fields=["api_key_id", "-started_at", "-id"],
+                condition=~Q(api_key_id=""),
+                name="proxy_completion_of_key",
             ),
             models.Index(fields=["task_id", "user_id"], name="proxy_completion_of_task"),
             models.Index(fields=["upstream_name", "-started_at"], name="proxy_completion_of_up"),

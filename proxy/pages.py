@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from accounts import api_keys
 from accounts import queries as people
 from accounts.actors import Actor, web_actor
 from orgs import policy
@@ -23,7 +24,10 @@ from roocloud.lib.threads import run_db
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
+    """keys: see accounts.api_keys.labels."""
+
     actor: Actor
+    keys: Mapping[str, tuple[str, str]]
     form: FilterForm
     filters: Filters
 
@@ -31,13 +35,14 @@ class _Asked:
 def _asked(request: HttpRequest) -> _Asked:
     actor = web_actor(request)
     is_team = policy.is_admin(actor) and request.GET.get("of") == "all"
+    keys = api_keys.labels(actor, is_team=is_team)
     form = FilterForm(
         request.GET,
-        choices=spending.choices(actor, is_team=is_team),
+        choices=spending.choices(actor, keys=keys, is_team=is_team),
         days=spending.default_days(timezone.now()),
         is_team=is_team,
     )
-    return _Asked(actor, form, form.filters())
+    return _Asked(actor, keys, form, form.filters())
 
 
 @require_safe
@@ -65,6 +70,7 @@ def usage(request: HttpRequest) -> HttpResponse:
         "breakdown": spending.breakdown(actor, filters, by=by),
         "rows": found,
         "names": people.names({row.user_id for row in found}) if filters.is_team else {},
+        "keys": {key_id: name for key_id, (name, _) in asked.keys.items()},
         "following": following,
         "export": urlencode({k: v for k, v in request.GET.items() if k not in ("by", "before")}),
     }

@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 from asgiref.sync import async_to_sync
 
-from proxy import dialects, listings
+from proxy import access, calls, catalogue, dialects, listings
 from proxy.listings import Listed
 from proxy.models import Upstream
 from proxy.upstream_errors import refusal
@@ -33,6 +33,9 @@ ADDRESS, CONNECTION, KEY, MODELS, COMPLETION = (
     "Address", "Connection", "Key", "Models", "Completion",
 )  # fmt: skip
 _STEPS = (ADDRESS, CONNECTION, KEY, MODELS, COMPLETION)
+
+
+_NO_LIST = "It does not list its models. Give them with create_model, or in the admin."
 
 
 class NotReached(Refusal):
@@ -65,6 +68,10 @@ class Report:
     def is_good(self) -> bool:
         return all(step.state != "bad" for step in self.steps)
 
+    @property
+    def proves_key(self) -> bool:
+        return any(step.name == KEY and step.state == "good" for step in self.steps)
+
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
@@ -76,6 +83,8 @@ class _Answer:
 
 def models_of(upstream: Upstream) -> list[Listed]:
     """What the upstream lists. Blocks up to 20 s. Raises NotReached."""
+    if not dialects.of(upstream).models_url(upstream.base_url):
+        raise NotReached(MODELS, _NO_LIST)
     return _listed(upstream, _fetched_list(upstream))
 
 
@@ -90,9 +99,14 @@ def examine(upstream: Upstream, *, model: str = "") -> Report:
         answer = _fetched_list(upstream)
         _good(said, ADDRESS, _address_words(upstream))
         _good(said, CONNECTION, _connected(upstream, answer))
-        listed = _listed(upstream, answer)
-        _good(said, KEY, _key_words(upstream))
-        _good(said, MODELS, f"It lists {len(listed)} models.")
+        if dialects.of(upstream).models_url(upstream.base_url):
+            listed = _listed(upstream, answer)
+            _good(said, KEY, _key_words(upstream))
+            _good(said, MODELS, f"It lists {len(listed)} models.")
+        else:
+            said[MODELS] = Step(MODELS, "open", _NO_LIST)
+            _secret(upstream)
+            said[KEY] = _unproven(upstream)
     except NotReached as fault:
         said[fault.step] = Step(fault.step, "bad", fault.message)
         if fault.step == CONNECTION:
@@ -104,6 +118,7 @@ def examine(upstream: Upstream, *, model: str = "") -> Report:
     if model and not stops:
         try:
             _good(said, COMPLETION, _complete(upstream, model))
+            _good(said, KEY, "The key is accepted.")
         except NotReached as fault:
             said[fault.step] = Step(fault.step, "bad", fault.message)
     steps = tuple(said.get(name, Step(name, "open", "Not tried.")) for name in _STEPS)
@@ -129,10 +144,25 @@ def _key_words(upstream: Upstream) -> str:
     return "The key is accepted."
 
 
+def _unproven(upstream: Upstream) -> Step:
+    """Of a key that no list was shown for."""
+    if dialects.of(upstream).trades_key:
+        return Step(KEY, "open", "It gives access tokens. Name a model to see what they open.")
+    return Step(KEY, "open", "Only a completion proves the key. Name a model below.")
+
+
 def _fetched_list(upstream: Upstream) -> _Answer:
-    """Whatever it answers. Raises NotReached."""
+    """Whatever it answers. Where there is no list, whatever is at its address, which is asked
+    without the key. Raises NotReached."""
     url = dialects.of(upstream).models_url(upstream.base_url)
-    return _ask(upstream, "GET", url, None, limit_s=_LIST_S, most=_MAX_LIST)
+    return _ask(
+        upstream,
+        "GET",
+        url or upstream.base_url,
+        shows_key=url is not None,
+        limit_s=_LIST_S,
+        most=_MAX_LIST,
+    )
 
 
 def _listed(upstream: Upstream, answer: _Answer) -> list[Listed]:
@@ -163,69 +193,79 @@ def _listed(upstream: Upstream, answer: _Answer) -> list[Listed]:
 
 def _complete(upstream: Upstream, model: str) -> str:
     """What came of one token. Raises NotReached."""
-    is_native = upstream.kind == Upstream.Kind.ANTHROPIC
-    question = {
-        "model": model,
-        "messages": [{"role": "user", "content": "Hi"}],
-        "max_tokens" if is_native else str(upstream.output_limit): 1,
-    }
-    url = dialects.of(upstream).url(upstream.base_url)
-    answer = _ask(upstream, "POST", url, question, limit_s=_COMPLETION_S, most=_MAX_ANSWER)
+    dialect = dialects.of(upstream)
+    asked = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    try:
+        call = calls.read(wire.dumps(asked).encode())
+        question = b"".join(dialect.body(call, catalogue.way(upstream, model), most=1))
+    except InvalidInput as fault:
+        raise NotReached(COMPLETION, f"{fault.field}: {fault.message}") from fault
+    url = dialect.url(upstream.base_url, model=model, is_stream=False)
+    answer = _ask(upstream, "POST", url, body=question, limit_s=_COMPLETION_S, most=_MAX_ANSWER)
     if answer.status != 200:
         refused = refusal(upstream.name, answer.status, answer.body, retry_after=None)
         step = KEY if answer.status in (401, 403) else COMPLETION
         words = refused.message.replace(upstream.api_key(), "…")
         raise NotReached(step, f"{clean_label(model, 100)} refused: {words}")
     try:
-        completion = wire.read(answer.body, _Completion)
-    except InvalidInput:
+        completion = wire.read(dialect.answer(answer.body, created=0), _Completion)
+    except (InvalidInput, ValueError):
         completion = _Completion()
-    if not completion.choices and completion.type != "message":
+    if not completion.choices:
         raise NotReached(COMPLETION, "It answered with something else than a completion.")
     return f"{clean_label(model, 100)} answered after {answer.took_ms} ms. It was not charged here."
 
 
 class _Completion(msgspec.Struct):
-    """choices: of a chat completion. type: "message" of Anthropic's."""
-
     choices: list[dict[str, object]] = []
-    type: str = ""
 
 
 def _ask(
-    upstream: Upstream, method: str, url: str, body: object, *, limit_s: float, most: int
+    upstream: Upstream,
+    method: str,
+    url: str,
+    *,
+    body: bytes = b"",
+    shows_key: bool = True,
+    limit_s: float,
+    most: int,
 ) -> _Answer:
-    try:
-        key = upstream.api_key()
-    except CannotUnseal:
-        raise NotReached(
-            KEY, "This server cannot read the stored key. Give the upstream its key again."
-        ) from None
+    """Raises NotReached."""
     headers = {
-        **dialects.of(upstream).headers(key),
         "Content-Type": "application/json",
         "Accept": "application/json",
         "Accept-Encoding": "identity",
     }
     try:
+        if shows_key:
+            headers |= dialects.of(upstream).headers(_secret(upstream), url=url, body=[body])
         return async_to_sync(_asked)(method, url, headers, body, limit_s=limit_s, most=most)
     except (aiohttp.ClientError, OSError, ValueError) as fault:
         raise _not_reached(upstream, fault, limit_s) from fault
 
 
+def _secret(upstream: Upstream) -> str:
+    """What its headers are made of. Raises NotReached."""
+    try:
+        key = upstream.api_key()
+        return async_to_sync(access.secret_for)(dialects.of(upstream), key, upstream=upstream.name)
+    except CannotUnseal:
+        raise NotReached(
+            KEY, "This server cannot read the stored key. Give the upstream its key again."
+        ) from None
+    except access.NoAccess as fault:
+        raise NotReached(KEY, fault.reason) from fault
+
+
 async def _asked(
-    method: str, url: str, headers: dict[str, str], body: object, *, limit_s: float, most: int
+    method: str, url: str, headers: dict[str, str], body: bytes, *, limit_s: float, most: int
 ) -> _Answer:
     began = time.monotonic()
     async with (
         timeout(limit_s),
         outbound.errand() as session,
         session.request(
-            method,
-            url,
-            headers=headers,
-            data=None if body is None else wire.dumps(body).encode(),
-            allow_redirects=False,
+            method, url, headers=headers, data=body or None, allow_redirects=False
         ) as response,
     ):
         received = bytearray()

@@ -8,9 +8,11 @@ from weakref import WeakKeyDictionary
 
 from django.utils import timezone
 
-from proxy import admission
+from proxy import admission, demo, holds
 from proxy.admission import Admitted, Progress
+from proxy.models import Completion
 from proxy.pricing import NO_USAGE, Usage
+from proxy.upstreams import Attempts
 from roocloud.lib import limits
 from roocloud.lib.limits import Lease
 from roocloud.lib.threads import run_db
@@ -24,20 +26,31 @@ KEEP_ALIVE_S = 15.0
 _RENEW_TICKS = 5  # far more often than limits.LEASE_S
 
 
-def _nothing() -> Usage:
-    return NO_USAGE
-
-
 @dataclass(slots=True, eq=False)
 class Running:
-    """One call. usage: what it used up to now. keep_alive: writes a comment to its client; None for
-    an answer in one piece. written_at: loop time of the last byte to the client."""
+    """One call, and how it goes. usage: what it used up to now, and whether that is an estimate.
+    keep_alive: writes a comment to its client; None for an answer in one piece. written_at: loop
+    time of the last byte to the client."""
 
     admitted: Admitted
     leases: Sequence[Lease] = ()
-    usage: Callable[[], Usage] = _nothing
+    status: str = Completion.Status.FAILED
+    usage: Callable[[], tuple[Usage, bool]] = lambda: (NO_USAGE, False)
+    error: str = ""
+    attempts: Attempts = field(default_factory=Attempts)
+    first_byte_ms: int | None = None
     keep_alive: Callable[[], Awaitable[None]] | None = None
     written_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+
+    def note_first_byte(self) -> None:
+        if self.first_byte_ms is None:
+            elapsed = timezone.now() - self.admitted.order.at
+            self.first_byte_ms = int(elapsed.total_seconds() * 1000)
+
+    @property
+    def upstream(self) -> str:
+        """The one that was asked last."""
+        return self.attempts.upstream or demo.UPSTREAM_NAME
 
 
 class _Watch:
@@ -48,14 +61,14 @@ class _Watch:
         self._task: asyncio.Task[None] | None = None
         self._ticks = 0
 
-    def add(self, call: Running) -> None:
-        self.calls.add(call)
+    def add(self, run: Running) -> None:
+        self.calls.add(run)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:
         await asyncio.sleep(TICK_S)
-        while self.calls:
+        while self.calls or holds.open_ids():
             try:
                 await self._tick()
             except Exception:
@@ -64,29 +77,29 @@ class _Watch:
 
     async def _tick(self) -> None:
         now = asyncio.get_running_loop().time()
-        for call in list(self.calls):
-            if call.keep_alive and now - call.written_at >= KEEP_ALIVE_S:
-                call.written_at = now
-                await call.keep_alive()
-        progress = [Progress(call.admitted, call.usage()) for call in self.calls]
+        for run in list(self.calls):
+            if run.keep_alive and now - run.written_at >= KEEP_ALIVE_S:
+                run.written_at = now
+                await run.keep_alive()
+        progress = [Progress(run.admitted, run.usage()[0], run.upstream) for run in self.calls]
         self._ticks += 1
         if self._ticks % _RENEW_TICKS == 0:
-            for call in list(self.calls):
-                await limits.renew(call.leases)
-        if progress:
-            await run_db(admission.save_progress, progress, timezone.now())
+            for run in list(self.calls):
+                await limits.renew(run.leases)
+        held = holds.open_ids()
+        await run_db(admission.save_progress, progress, held, timezone.now())
 
 
 _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
 
 
-def begin(call: Running) -> None:
+def begin(run: Running) -> None:
     """Look after a call until ``end``."""
-    _watches.setdefault(asyncio.get_running_loop(), _Watch()).add(call)
+    _watches.setdefault(asyncio.get_running_loop(), _Watch()).add(run)
 
 
-def end(call: Running) -> None:
-    _watches.setdefault(asyncio.get_running_loop(), _Watch()).calls.discard(call)
+def end(run: Running) -> None:
+    _watches.setdefault(asyncio.get_running_loop(), _Watch()).calls.discard(run)
 
 
 def count() -> int:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Count, Q, QuerySet, Sum
 
+from accounts import api_keys
 from accounts import queries as people
 from accounts.actors import Actor
+from credits import queries as credit
 from proxy.models import Completion, CompletionQuerySet, UsageDay
 from proxy.pricing import FREE, Usage, classes, cost_nanos
 from roocloud.lib.text import is_storable
@@ -21,7 +23,7 @@ from tasks_sharing import queries as tasks
 from tasks_sharing.bills import Bill
 
 if TYPE_CHECKING:
-    from credits.models import Entry, Hold
+    from credits.models import Entry
     from proxy.models import Price
 
 PAGE = 50
@@ -55,6 +57,12 @@ class Filters:
     upstream: str = ""
     status: str = ""
     task: str = ""
+    key: str = ""
+
+    @property
+    def is_of_one(self) -> bool:
+        """Of a task or an API key, which the daily sums do not tell apart."""
+        return bool(self.task or self.key)
 
 
 def default_days(at: datetime) -> tuple[date, date]:
@@ -77,6 +85,7 @@ def completions(actor: Actor, filters: Filters) -> CompletionQuerySet:
         "upstream_name": filters.upstream,
         "status": filters.status,
         "task_id": filters.task,
+        "api_key_id": filters.key,
     }
     wanted = {name: value for name, value in exact.items() if value}
     return rows.filter(Q(**wanted)).order_by("-started_at", "-id")
@@ -118,7 +127,7 @@ def _read_name(name: str) -> tuple[datetime | None, str]:
 EXPORT_HEADER = (
     "started_at", "id", "member", "task_id", "model", "upstream", "status", "prompt_tokens",
     "cache_read_tokens", "cache_write_tokens", "completion_tokens", "estimated", "cost_nano_usd",
-    "first_byte_ms", "duration_ms", "error",
+    "first_byte_ms", "duration_ms", "error", "api_key_id",
 )  # fmt: skip
 
 
@@ -128,7 +137,7 @@ def _line(row: Completion, emails: Mapping[str, str]) -> list[object]:
         row.task_id, row.model_id, row.upstream_name, row.status, row.prompt_tokens,
         row.cache_read_tokens, row.cache_write_tokens, row.completion_tokens,
         "yes" if row.is_estimated else "no", row.cost_nanos, row.first_byte_ms, row.duration_ms,
-        row.error,
+        row.error, row.api_key_id,
     ]  # fmt: skip
 
 
@@ -148,9 +157,9 @@ def _days(actor: Actor, filters: Filters) -> QuerySet[UsageDay]:
 
 
 def totals(actor: Actor, filters: Filters) -> dict[str, int]:
-    """Of completions that have ended, whatever their status. Those of a task are counted, which an
-    index makes cheap; others are added up from the days."""
-    if filters.task:
+    """Of completions that have ended, whatever their status. Those of a task or an API key are
+    counted, which an index makes cheap; others are added up from the days."""
+    if filters.is_of_one:
         ended = completions(actor, replace(filters, status="")).ended()
         found = ended.order_by().aggregate(
             completions=Count("pk"),
@@ -223,8 +232,13 @@ def _by_task_fact(actor: Actor, filters: Filters, *, by: str) -> list[Part]:
     return sorted(parts, key=lambda part: (-part.cost_nanos, part.name))[:MOST_PARTS]
 
 
-def choices(actor: Actor, *, is_team: bool) -> dict[str, list[tuple[str, str]]]:
-    """What there is to filter by: (value, name) of members, models and upstreams."""
+def choices(
+    actor: Actor, *, keys: Mapping[str, tuple[str, str]], is_team: bool
+) -> dict[str, list[tuple[str, str]]]:
+    """What there is to filter by: (value, name) of members, models, upstreams and API keys.
+
+    keys: see accounts.api_keys.labels.
+    """
     rows = UsageDay.objects.visible_to(actor)
     if not is_team:
         rows = rows.filter(user_id=actor.user_id)
@@ -235,6 +249,10 @@ def choices(actor: Actor, *, is_team: bool) -> dict[str, list[tuple[str, str]]]:
         "member": sorted(members, key=lambda member: (member[1].casefold(), member[0])),
         "model": sorted({(model, model) for _, model, _ in found}),
         "upstream": sorted({(upstream, upstream) for *_, upstream in found}),
+        "key": [
+            (key_id, f"{name}, {owner}" if is_team else name)
+            for key_id, (name, owner) in keys.items()
+        ],
     }
 
 
@@ -277,22 +295,18 @@ class Explained:
 
     completion: Completion
     member: str
+    key: str  # as its owner calls it, empty without one
     lines: Sequence[Line]
     images_nanos: int  # those charged by the piece
     sum_nanos: int  # of the lines, rounded up once
     price: "Price | None"
-    hold: "Hold | None"
     entry: "Entry | None"
 
 
 def explained(actor: Actor, completion_id: str) -> Explained | None:
-    """One that the actor may see. Two queries."""
-    row = (
-        Completion.objects.visible_to(actor)
-        .select_related("price", "hold__entry")
-        .filter(pk=completion_id)
-        .first()
-    )
+    """One that the actor may see. Four queries, with an API key."""
+    visible = Completion.objects.visible_to(actor).select_related("price")
+    row = visible.filter(pk=completion_id).first()
     if row is None:
         return None
     rates = row.price.rates() if row.price else FREE
@@ -310,10 +324,10 @@ def explained(actor: Actor, completion_id: str) -> Explained | None:
     return Explained(
         completion=row,
         member=people.names([row.user_id]).get(row.user_id, row.user_id),
+        key=api_keys.name_of(row.api_key_id) if row.api_key_id else "",
         lines=[line for line in lines if line.tokens],
         images_nanos=row.images * rates.image,
         sum_nanos=cost_nanos(used, rates),
         price=row.price,
-        hold=row.hold,
-        entry=getattr(row.hold, "entry", None),
+        entry=credit.charge_of(row.pk, hold_id=row.hold_id),
     )

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from roocloud.lib.refusals import Refusal
 from roocloud.lib.text import clean_label
@@ -17,6 +19,22 @@ _OVERFLOW_WORDS = "This request exceeds the model's maximum context length. "
 #: Of our account, said under a status of another meaning.
 _OUT_OF_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
 _DIGITS = re.compile(r"^[0-9]{1,6}$")
+#: What errors in a stream mean, whose status was 200: OpenAI's codes and Anthropic's types.
+_STATUSES = {
+    "context_length_exceeded": 400,
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "billing_error": 402,
+    "insufficient_quota": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
 
 
 class UpstreamRefused(Refusal):
@@ -38,8 +56,30 @@ def refusal(upstream: str, status: int, body: bytes, *, retry_after: str | None)
     if status == 400 and _OUT_OF_CREDIT.search(text):
         status = 402
     refused = _refusal(upstream, status, text or f"status {status}", retry_after=retry_after)
-    refused.is_passing = status in (401, 402, 403, 408, 409, 429) or status >= 500
+    refused.is_passing = status in (401, 402, 403, 408, 409, 424, 429) or status >= 500
     return refused
+
+
+def refusal_in(event: bytes, upstream: str, *, retry_after: str | None) -> UpstreamRefused | None:
+    """What the payload of a stream's event refuses; None for one that is no error."""
+    if b'"error"' not in event:
+        return None
+    document = _document(event)
+    error = document.get("error") if isinstance(document, dict) else None
+    if not error:
+        return None
+    status = status_of(error) if isinstance(error, dict) else 500
+    return refusal(upstream, status, event, retry_after=retry_after)
+
+
+def status_of(error: Mapping[str, Any]) -> int:
+    """The status that an error would have had as an answer of its own; 500 for an unknown one."""
+    for said in (error.get("code"), error.get("type")):
+        if isinstance(said, int) and 400 <= said < 600:
+            return said
+        if isinstance(said, str) and said in _STATUSES:
+            return _STATUSES[said]
+    return 500
 
 
 def _refusal(upstream: str, status: int, text: str, *, retry_after: str | None) -> UpstreamRefused:
@@ -63,16 +103,20 @@ def _refusal(upstream: str, status: int, text: str, *, retry_after: str | None) 
         return UpstreamRefused(429, "rate_limit_exceeded", message, retry_after_s=wait)
     if status in (400, 413, 422) and _OVERFLOW.search(text):
         return UpstreamRefused(400, "context_length_exceeded", _OVERFLOW_WORDS + text)
-    if 400 <= status < 500 and status not in (408, 409):
+    if 400 <= status < 500 and status not in (408, 409, 424):
         return UpstreamRefused(status, "upstream_refused", text)
     return UpstreamRefused(502, "upstream_failed", f"The upstream {upstream} failed: {text}")
 
 
-def _text(body: bytes) -> str:
+def _document(body: bytes) -> Any:
     try:
-        document = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
-        return ""
+        return None
+
+
+def _text(body: bytes) -> str:
+    document = _document(body)
     if isinstance(document, list) and document:
         document = document[0]
     error = document.get("error", document) if isinstance(document, dict) else document

@@ -4,25 +4,30 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 
-from proxy import dialects
+from proxy import access, dialects
 from proxy.admission import Admitted
 from proxy.calls import CHAT, Call
 from proxy.catalogue import Way
+from proxy.dialects import Translator
 from proxy.routing import breaker, in_order
-from proxy.upstream_errors import UpstreamRefused, refusal
+from proxy.upstream_errors import UpstreamRefused, refusal, refusal_in
 from roocloud.lib import outbound
 
 #: How many requests one call may cause; clients repeat failed calls themselves (PX3).
 MAX_ATTEMPTS = 3
 #: Bytes up to which a request is sent in one piece.
 _SMALL = 2**16
-#: Bytes of messages beyond which a body is rewritten beside the event loop.
+#: Bytes of messages beyond which a body is rewritten, and signed, beside the event loop.
 _LARGE = 2**18
 _MAX_ERROR = 2**16
 _ERROR_S = 10
+#: Bytes of a stream among which its first event is looked for.
+_MAX_HEAD = 2**20
 
 
 class Attempts:
@@ -33,14 +38,24 @@ class Attempts:
         self.failed: list[dict[str, str]] = []
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One that has begun. Of a stream, head is what came up to its first event, as clients read
+    it, and the translator goes on from there."""
+
+    way: Way
+    response: aiohttp.ClientResponse
+    translator: Translator
+    head: bytes = b""
+
+
 @asynccontextmanager
-async def answer(
-    admitted: Admitted, attempts: Attempts
-) -> AsyncIterator[tuple[Way, aiohttp.ClientResponse]]:
+async def answer(admitted: Admitted, attempts: Attempts) -> AsyncIterator[Answer]:
     """The first upstream's good answer; leaving the context cuts the upstream off.
 
-    What fails for reasons of its own (no connection, 429, 5xx) is followed by the next way, before
-    the first byte alone. Raises UpstreamRefused as the last one refused.
+    What fails for reasons of its own (no connection, 429, 5xx, an error in place of a stream's
+    first event) is followed by the next way, before the first byte alone. Raises UpstreamRefused as
+    the last one refused.
     """
     order = admitted.order
     ways = in_order(order.ways, key=order.task_id or order.actor.user_id)
@@ -52,7 +67,7 @@ async def answer(
             break
         attempts.upstream = way.upstream
         try:
-            response = await _ask(admitted, way)
+            begun = await _ask(admitted, way)
         except UpstreamRefused as fault:
             refused = fault
             attempts.failed.append({"upstream": way.upstream, "error": fault.code})
@@ -60,9 +75,9 @@ async def answer(
                 break
             continue
         try:
-            yield way, response
+            yield begun
         finally:
-            response.close()
+            begun.response.close()
         return
     raise refused or UpstreamRefused(503, "unavailable", "No upstream is left to try")
 
@@ -85,9 +100,9 @@ class _BrokeOff(UpstreamRefused):
     is_passing = True
 
 
-async def _ask(admitted: Admitted, way: Way) -> aiohttp.ClientResponse:
-    """A response with status 200. Raises UpstreamRefused, and InvalidInput for a call that this
-    kind of upstream cannot be asked."""
+async def _ask(admitted: Admitted, way: Way) -> Answer:
+    """Raises UpstreamRefused, and InvalidInput for a call that this kind of upstream cannot be
+    asked."""
     name = way.upstream
     if way.api_key is None:
         raise UpstreamRefused(
@@ -103,10 +118,10 @@ async def _ask(admitted: Admitted, way: Way) -> aiohttp.ClientResponse:
     try:
         async with asyncio.timeout(way.first_byte_timeout_s):
             response = await _post(way, way.api_key, pieces, admitted.order.call)
-        if response.status == 200:
-            breaker.succeeded(way.upstream_id)
-            return response
-        raise await _refusal(name, response)
+            begun = await _begin(way, response, admitted.order.call)
+        if begun is None:
+            raise await _refusal(name, response)
+        breaker.succeeded(way.upstream_id)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as fault:
         breaker.failed(way.upstream_id, now=time.monotonic())
         raise _NoConnection(
@@ -126,6 +141,51 @@ async def _ask(admitted: Admitted, way: Way) -> aiohttp.ClientResponse:
         else:
             breaker.succeeded(way.upstream_id)
         raise
+    return begun
+
+
+async def _begin(way: Way, response: aiohttp.ClientResponse, call: Call) -> Answer | None:
+    """None for a status other than 200. Raises UpstreamRefused."""
+    if response.status != 200:
+        return None
+    dialect = dialects.of(way)
+    translator = dialect.stream(created=int(time.time()))
+    if not call.is_stream:
+        return Answer(way, response, translator)
+    try:
+        if response.content_type == dialect.stream_type:
+            return Answer(way, response, translator, await _head(way, response, translator))
+        refused = await _refusal(way.upstream, response, status=502)
+    except BaseException:
+        response.close()
+        raise
+    raise refused
+
+
+async def _head(way: Way, response: aiohttp.ClientResponse, translator: Translator) -> bytes:
+    """What comes of a stream up to its first event. Nothing has gone to the client by then, so an
+    error in its place is a refusal like any other (PX2). Raises UpstreamRefused."""
+    head = event = b""
+    while not event and len(head) < _MAX_HEAD:
+        if data := await response.content.readany():
+            head += translator.feed(data)
+            event = _first_event(head[: head.rfind(b"\n") + 1])
+            continue
+        head += translator.finish()
+        event = _first_event(head)
+        if not event:
+            message = f"The upstream {way.upstream} ended before its answer began"
+            raise _BrokeOff(502, "upstream_failed", message)
+    wait = response.headers.get("Retry-After")
+    if refused := refusal_in(event, way.upstream, retry_after=wait):
+        raise refused
+    return head
+
+
+def _first_event(lines: bytes) -> bytes:
+    """The payload of the first event among the lines; nothing if there is none."""
+    payloads = (line[5:].strip() for line in lines.split(b"\n") if line.startswith(b"data:"))
+    return next((payload for payload in payloads if payload), b"")
 
 
 async def _body(admitted: Admitted, way: Way) -> Sequence[bytes | memoryview]:
@@ -139,22 +199,43 @@ async def _body(admitted: Admitted, way: Way) -> Sequence[bytes | memoryview]:
 async def _post(
     way: Way, api_key: str, pieces: Sequence[bytes | memoryview], call: Call
 ) -> aiohttp.ClientResponse:
+    """A token that is refused before its time is fetched anew, once. Raises NoAccess."""
+    dialect = dialects.of(way)
+    secret = await access.secret_for(dialect, api_key, upstream=way.upstream)
+    response = await _send(way, secret, pieces, call)
+    if response.status == 401 and access.renewable(dialect, api_key, secret):
+        response.close()
+        secret = await access.secret_for(dialect, api_key, upstream=way.upstream)
+        response = await _send(way, secret, pieces, call)
+    return response
+
+
+async def _send(
+    way: Way, secret: str, pieces: Sequence[bytes | memoryview], call: Call
+) -> aiohttp.ClientResponse:
     dialect = dialects.of(way)
     size = sum(map(len, pieces))
+    url = dialect.url(
+        way.base_url, endpoint=call.endpoint, model=way.model, is_stream=call.is_stream
+    )
+    prove = partial(dialect.headers, secret, url=url, body=pieces)
     headers = {
-        **dialect.headers(api_key),
+        **(await asyncio.to_thread(prove) if dialect.signs and size > _LARGE else prove()),
         "Content-Type": "application/json",
         "Content-Length": str(size),
-        "Accept": "text/event-stream" if call.is_stream else "application/json",
+        "Accept": dialect.stream_type if call.is_stream else "application/json",
         "Accept-Encoding": "identity",
     }
     return await outbound.session().post(
-        dialect.url(way.base_url, call.endpoint),
+        url,
         data=b"".join(pieces) if size <= _SMALL else _sent(pieces),
         headers=headers,
         allow_redirects=False,
         timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=outbound.CONNECT_S, sock_read=way.first_byte_timeout_s
+            total=None,
+            sock_connect=outbound.CONNECT_S,
+            # Who reads a stream times it.
+            sock_read=None if call.is_stream else way.first_byte_timeout_s,
         ),
     )
 
@@ -164,7 +245,10 @@ async def _sent(pieces: Sequence[bytes | memoryview]) -> AsyncIterator[bytes | m
         yield piece
 
 
-async def _refusal(name: str, response: aiohttp.ClientResponse) -> UpstreamRefused:
+async def _refusal(
+    name: str, response: aiohttp.ClientResponse, *, status: int | None = None
+) -> UpstreamRefused:
+    """status: what to make of it, where its own does not say."""
     body = b""
     try:
         async with asyncio.timeout(_ERROR_S):
@@ -174,4 +258,4 @@ async def _refusal(name: str, response: aiohttp.ClientResponse) -> UpstreamRefus
         pass  # the status says enough
     response.close()
     wait = response.headers.get("Retry-After")
-    return refusal(name, response.status, body, retry_after=wait)
+    return refusal(name, status or response.status, body, retry_after=wait)

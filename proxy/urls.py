@@ -11,6 +11,7 @@ urlpatterns = [
     path("account/keys", key_pages.key_list, name="api-keys"),
     path("account/keys/new", key_pages.new_key, name="new-api-key"),
     path("account/keys/<str:key_id>", key_pages.key_page),
+    path("account/keys/<str:key_id>/edit", key_pages.edit_key, name="edit-api-key"),
     path("account/keys/<str:key_id>/switch", key_pages.switch_key),
     path("account/keys/<str:key_id>/rotate", key_pages.rotate_key, name="rotate-api-key"),
     path("account/keys/<str:key_id>/revoke", key_pages.revoke_key),

@@ -18,6 +18,7 @@ class FilterForm(forms.Form):
     member = forms.ChoiceField()
     model = forms.ChoiceField()
     upstream = forms.ChoiceField()
+    key = forms.ChoiceField(label="API key")
     status = forms.ChoiceField(choices=[("", "Every status"), *Completion.Status.choices])
     task = forms.CharField(label="Task id", max_length=64)
 
@@ -38,12 +39,14 @@ class FilterForm(forms.Form):
         self._is_team = is_team
         self._days = days
         for name, found in choices.items():
-            every = (("", f"Every {name}"), *found)
+            every = (("", f"Every {'API key' if name == 'key' else name}"), *found)
             self.fields[name].choices = every  # type: ignore[attr-defined]
         for field in self.fields.values():
             field.required = False
         if not is_team:
             del self.fields["member"]
+        if not choices["key"]:
+            del self.fields["key"]
 
     def filters(self) -> Filters:
         """What was asked for; of a form that makes no sense the default."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -82,6 +82,8 @@ def body_limit(path: str) -> int:
         return int(settings.ROOCLOUD_EVENT_BODY_LIMIT)
     if path.startswith("/proxy/"):
         return int(settings.ROOCLOUD_COMPLETION_BODY_LIMIT)
+    if path == "/tasks/import":
+        return int(settings.ROOCLOUD_IMPORT_BODY_LIMIT)
     return int(settings.ROOCLOUD_BODY_LIMIT)
 
 
@@ -175,9 +177,11 @@ async def _refuse(path: str, refusal: Refusal, send: Send) -> None:
 
 
 class Lifespan:
-    """Starts and stops what lives as long as the process."""
+    """Starts and stops what lives as long as the process. at_end: what else is to be awaited once
+    no request is under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_end: Sequence[Callable[[], Awaitable[None]]] = ()) -> None:
+        self._at_end = at_end
         self._jobs: EmbeddedJobs | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,6 +194,10 @@ class Lifespan:
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 await gate.until_empty(timeout_s=_SETTLE_S)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SETTLE_S):
+                        for ending in self._at_end:
+                            await ending()
                 await outbound.close()
                 await limits.close()
                 if self._jobs is not None:

@@ -9,6 +9,7 @@ from celery.schedules import crontab
 from csp.constants import NONCE, NONE, SELF
 from environs import FileAwareEnv
 from marshmallow.validate import ContainsOnly, OneOf, Range, Regexp
+from whitenoise.compress import Compressor
 
 from roocloud.local_secrets import load_or_make
 
@@ -79,7 +80,7 @@ ROOCLOUD_TICKET_LIFETIME = env.timedelta("ROOCLOUD_TICKET_LIFETIME_S", timedelta
 
 # --- Applications -----------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "daphne",
+    *(["daphne"] if DEBUG else []),  # for `runserver` alone, and costs memory
     "roocloud.apps.RooCloudConfig",
     "roocloud.apps.RooCloudAdminConfig",
     "django.contrib.auth",
@@ -232,6 +233,14 @@ CELERY_BEAT_SCHEDULE = {
         "task": "telemetry.tasks.purge_backfills",
         "schedule": crontab(hour=3, minute=10),
     },
+    "tasks-resume-imports": {
+        "task": "tasks_sharing.tasks.resume_imports",
+        "schedule": timedelta(minutes=1),
+    },
+    "tasks-forget-unused-images": {
+        "task": "tasks_sharing.tasks.forget_unused_images",
+        "schedule": crontab(hour=3, minute=20),
+    },
 }
 ROOCLOUD_DB_THREADS = env.int("ROOCLOUD_DB_THREADS", 12, validate=Range(1, 64))
 
@@ -379,6 +388,12 @@ ROOCLOUD_BODY_LIMIT = env.int("ROOCLOUD_BODY_LIMIT", 2 * _MIB)
 ROOCLOUD_EVENT_BODY_LIMIT = env.int("ROOCLOUD_EVENT_BODY_LIMIT", 25 * _MIB)
 ROOCLOUD_BACKFILL_BODY_LIMIT = env.int("ROOCLOUD_BACKFILL_BODY_LIMIT", 100 * _MIB)
 ROOCLOUD_COMPLETION_BODY_LIMIT = env.int("ROOCLOUD_COMPLETION_BODY_LIMIT", 100 * _MIB)
+ROOCLOUD_IMPORT_BODY_LIMIT = env.int("ROOCLOUD_IMPORT_BODY_LIMIT", 512 * _MIB)
+#: Bytes: of one file of a task; of all files of an archive that are read, unpacked; of the list of
+#: contents of an archive.
+ROOCLOUD_IMPORT_FILE_LIMIT = env.int("ROOCLOUD_IMPORT_FILE_LIMIT", 100 * _MIB)
+ROOCLOUD_IMPORT_UNPACKED_LIMIT = env.int("ROOCLOUD_IMPORT_UNPACKED_LIMIT", 8192 * _MIB)
+ROOCLOUD_IMPORT_LISTING_LIMIT = env.int("ROOCLOUD_IMPORT_LISTING_LIMIT", 16 * _MIB)
 #: How long uploaded conversations are kept after they were stored, to be replayed from the admin.
 ROOCLOUD_BACKFILL_KEEP = timedelta(days=env.int("ROOCLOUD_BACKFILL_KEEP_DAYS", 7))
 DATA_UPLOAD_MAX_MEMORY_SIZE = 100 * _MIB
@@ -453,6 +468,10 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = not PRODUCTION
+# Nothing links to a file by its plain name, and no visitor loads a source map: neither is
+# compressed.
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = [*Compressor.SKIP_COMPRESS_EXTENSIONS, "map"]
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -484,5 +503,6 @@ LOGGING = {
         "celery": {"level": "WARNING"},
         "kombu": {"level": "ERROR"},
         "aiohttp": {"level": "WARNING"},
+        "botocore": {"level": "INFO"},  # below, it writes down the session tokens that it signs
     },
 }

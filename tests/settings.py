@@ -13,3 +13,10 @@ from roocloud.settings import *  # noqa: E402, F403, TID251
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+
+# No test cuts the power, so none waits for the disk.
+_database = DATABASES["default"]  # noqa: F405
+if "init_command" in _database["OPTIONS"]:
+    _database["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
+else:
+    _database["OPTIONS"]["options"] = "-c synchronous_commit=off"

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from proxy.anthropic.shapes import FORMAT, NULL, THOUGHTS, Block
+from proxy.upstream_errors import status_of
 
 T = TypeVar("T")
 
@@ -21,7 +22,6 @@ _REASONS = {
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
 }
-_CODES = {"rate_limit_error": 429, "overloaded_error": 529, "timeout_error": 504}
 
 
 class _Usage(Struct, frozen=True):
@@ -317,6 +317,6 @@ class StreamTranslator:
 
     def _fail(self, error: _Error) -> bytes:
         self._ended = True
-        code = _CODES.get(error.type, 500)
-        body = {"error": {"message": error.message, "type": error.type, "code": code}}
+        failed: Block = {"message": error.message, "type": error.type}
+        body = {"error": failed | {"code": status_of(failed)}}
         return b"data: " + msgspec.json.encode(body) + b"\n\n"

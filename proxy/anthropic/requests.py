@@ -83,7 +83,15 @@ _details = msgspec.json.Decoder(list[_Detail] | None)
 
 
 def request(call: Call, *, model: str, most: int, dropped: Sequence[str] = ()) -> bytes:
-    """The body of ``POST /v1/messages``. Raises InvalidInput naming the field.
+    """The body of ``POST /v1/messages``. See document."""
+    asked: Block = {"model": model, **document(call, model=model, most=most, dropped=dropped)}
+    if call.is_stream:
+        asked["stream"] = True
+    return msgspec.json.encode(asked)
+
+
+def document(call: Call, *, model: str, most: int, dropped: Sequence[str] = ()) -> Block:
+    """What is asked, wherever the model is named. Raises InvalidInput naming the field.
 
     model: the upstream's name for it. most: the model's limit of output tokens. Nothing of the
     client's goes along but what is named here (K2). ``strict`` of tools does not: models differ in
@@ -94,7 +102,7 @@ def request(call: Call, *, model: str, most: int, dropped: Sequence[str] = ()) -
     fields = {name: raw for name, raw in call.fields.items() if name not in dropped}
     system, turns = _conversation(fields["messages"])
     limit = min(call.max_tokens or most, most)
-    body: Block = {"model": model, "max_tokens": limit, "messages": turns}
+    body: Block = {"max_tokens": limit, "messages": turns}
     tools = _tools(fields)
     if tools:
         body["tools"] = tools
@@ -108,10 +116,8 @@ def request(call: Call, *, model: str, most: int, dropped: Sequence[str] = ()) -
         body |= _sampling(fields)
     if stops := _stops(fields):
         body["stop_sequences"] = stops
-    if call.is_stream:
-        body["stream"] = True
     _mark_cached(tools, system, turns)
-    return msgspec.json.encode(body)
+    return body
 
 
 def _field(fields: dict[str, Raw], name: str, kind: Any) -> Any:

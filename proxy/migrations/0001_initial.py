@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Completion',
             fields=[
-                ('id', models.CharField(default=proxy.models._completion_id, editable=False, max_length=40, primary_key=True, serialize=False)),
+                ('id', models.CharField(default=proxy.models.new_completion_id, editable=False, max_length=40, primary_key=True, serialize=False)),
                 ('user_id', models.CharField(max_length=40)),
                 ('organization_id', models.CharField(blank=True, max_length=40)),
                 ('task_id', models.CharField(blank=True, max_length=64)),

@@ -10,7 +10,11 @@ _LENGTH = 24  # 62^24 is 142 bits
 
 def new_id(prefix: str) -> str:
     """An unguessable public id such as ``task_4fJ…`` (142 random bits, letters and digits)."""
-    return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))}"
+    number, letters = secrets.randbits(160), []
+    for _ in range(_LENGTH):
+        number, index = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[index])
+    return f"{prefix}_{''.join(letters)}"
 
 
 def new_secret(prefix: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import msgspec
 import redis.asyncio
 from django.conf import settings
 from redis.exceptions import NoScriptError, RedisError
@@ -65,42 +66,54 @@ class Verdict:
     reset_s: float
 
 
-# KEYS: buckets, then sets of leases. ARGV: number of buckets; for each: microseconds a unit takes,
-# burst, cost; then for each set: most, holder, seconds. Answers {index of the refused key or 0,
-# microseconds to wait, then for each bucket the microseconds by which it is ahead of now}.
+# ARGV[1]: JSON, a list of what is asked, done in order; each is {buckets: [key, microseconds a unit
+# takes, burst, cost], leases to take: [key, most, holder, seconds], leases to end: [key, holder]}.
+# Answers for each {index of the refused key or 0, microseconds to wait, then for each bucket the
+# microseconds by which it is ahead of now}.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local buckets = tonumber(ARGV[1])
-local ahead, result = {}, {0, 0}
-for i = 1, buckets do
-  local unit, burst, cost = tonumber(ARGV[3*i-1]), tonumber(ARGV[3*i]), tonumber(ARGV[3*i+1])
-  local before = math.max(tonumber(redis.call('GET', KEYS[i]) or '0') - now, 0)
-  local after = before + unit * math.min(cost, burst)
-  if after > unit * burst then
-    return {i, after - unit * burst, before}
+
+local function take(buckets, leases)
+  local ahead, result = {}, {0, 0}
+  for i, bucket in ipairs(buckets) do
+    local key, unit, burst, cost = unpack(bucket)
+    local before = math.max(tonumber(redis.call('GET', key) or '0') - now, 0)
+    local after = before + unit * math.min(cost, burst)
+    if after > unit * burst then
+      return {i, after - unit * burst, before}
+    end
+    ahead[i] = after
+    result[2 + i] = after
   end
-  ahead[i] = after
-  result[2 + i] = after
-end
-local at = 3 * buckets + 1
-for i = 1, #KEYS - buckets do
-  local key, most = KEYS[buckets + i], tonumber(ARGV[at + 3*i-2])
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-  if redis.call('ZCARD', key) >= most and not redis.call('ZSCORE', key, ARGV[at + 3*i-1]) then
-    return {buckets + i, 1000000}
+  for i, lease in ipairs(leases) do
+    local key, most, holder = unpack(lease)
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+    if redis.call('ZCARD', key) >= most and not redis.call('ZSCORE', key, holder) then
+      return {#buckets + i, 1000000}
+    end
   end
+  for i, bucket in ipairs(buckets) do
+    local full_at = string.format('%.0f', now + ahead[i])
+    redis.call('SET', bucket[1], full_at, 'PX', math.ceil(ahead[i] / 1000) + 1)
+  end
+  for _, lease in ipairs(leases) do
+    local key, _, holder, life = unpack(lease)
+    redis.call('ZADD', key, now + life * 1000000, holder)
+    redis.call('EXPIRE', key, life + 1)
+  end
+  return result
 end
-for i = 1, buckets do
-  local full_at = string.format('%.0f', now + ahead[i])
-  redis.call('SET', KEYS[i], full_at, 'PX', math.ceil(ahead[i] / 1000) + 1)
+
+local results = {}
+for n, asked in ipairs(cjson.decode(ARGV[1])) do
+  local buckets, leases, ended = unpack(asked)
+  for _, lease in ipairs(ended) do
+    redis.call('ZREM', lease[1], lease[2])
+  end
+  results[n] = take(buckets, leases)
 end
-for i = 1, #KEYS - buckets do
-  local key, life = KEYS[buckets + i], tonumber(ARGV[at + 3*i])
-  redis.call('ZADD', key, now + life * 1000000, ARGV[at + 3*i-1])
-  redis.call('EXPIRE', key, life + 1)
-end
-return result
+return results
 """
 
 
@@ -119,9 +132,12 @@ class _Local:
         now, ahead = time.monotonic(), []
         for index, ask in enumerate(asks, start=1):
             unit = 60 / (ask.per_minute * share)
-            burst = max(ask.burst * share, 1)
+            cost = min(ask.cost, ask.burst)
+            # What costs more than the share of the burst passes when nothing else is owed, and is
+            # owed whole: nothing is impossible, and in the long run no more passes than the share.
+            burst = max(ask.burst * share, cost)
             before = max(self._full_at.get(ask.key, 0) - now, 0)
-            after = before + unit * min(ask.cost, burst)
+            after = before + unit * cost
             if after > unit * burst + 1e-9:
                 return [index, after - unit * burst, before]
             ahead.append(after)
@@ -158,7 +174,21 @@ local = _Local()
 _shunned_until = 0.0
 
 
-_Part = tuple[Sequence[Ask], Sequence[Lease]]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one caller wants done."""
+
+    asks: Sequence[Ask] = ()
+    leases: Sequence[Lease] = ()
+    ended: Sequence[Lease] = ()
+
+    def plain(self) -> list[list[list[Any]]]:
+        """As the script reads it."""
+        return [
+            [[_name(a.key), 60_000_000 / a.per_minute, a.burst, a.cost] for a in self.asks],
+            [[_name(one.key), one.most, one.holder, LEASE_S] for one in self.leases],
+            [[_name(one.key), one.holder] for one in self.ended],
+        ]
 
 
 class _Shared:
@@ -168,36 +198,16 @@ class _Shared:
         self.client: Any = redis.asyncio.Redis.from_url(
             settings.REDIS_URL, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
         )
-        self.takes: Batches[_Part, list[float]] = Batches(self._take)
-        self.returns: Batches[Lease, None] = Batches(self._give_back)
+        self.parts: Batches[_Part, list[float]] = Batches(self._do)
 
-    async def _take(self, parts: Sequence[_Part]) -> Sequence[list[float]]:
+    async def _do(self, parts: Sequence[_Part]) -> Sequence[list[float]]:
+        document = msgspec.json.encode([part.plain() for part in parts])
         try:
-            answers = await self._run(parts)
+            answers = await self.client.evalsha(_SCRIPT_SHA, 0, document)
         except NoScriptError:  # a Redis that was restarted
             await self.client.script_load(_SCRIPT)
-            answers = await self._run(parts)
+            answers = await self.client.evalsha(_SCRIPT_SHA, 0, document)
         return [[refused, *(wait / 1e6 for wait in waits)] for refused, *waits in answers]
-
-    async def _run(self, parts: Sequence[_Part]) -> Sequence[list[float]]:
-        pipe = self.client.pipeline(transaction=False)
-        for asks, leases in parts:
-            keys = [_name(ask.key) for ask in asks] + [_name(lease.key) for lease in leases]
-            arguments: list[Any] = [len(asks)]
-            for ask in asks:
-                arguments += [60_000_000 / ask.per_minute, ask.burst, ask.cost]
-            for lease in leases:
-                arguments += [lease.most, lease.holder, LEASE_S]
-            pipe.evalsha(_SCRIPT_SHA, len(keys), *keys, *arguments)
-        answers: Sequence[list[float]] = await pipe.execute()
-        return answers
-
-    async def _give_back(self, leases: Sequence[Lease]) -> Sequence[None]:
-        pipe = self.client.pipeline(transaction=False)
-        for lease in leases:
-            pipe.zrem(_name(lease.key), lease.holder)
-        await pipe.execute()
-        return [None] * len(leases)
 
 
 def _name(key: str) -> str:
@@ -255,7 +265,7 @@ async def give_back(leases: Sequence[Lease]) -> None:
     if not leases or not settings.REDIS_URL or time.monotonic() < _shunned_until:
         return
     try:
-        await asyncio.gather(*(_redis().returns.submit(lease) for lease in leases))
+        await _redis().parts.submit(_Part(ended=leases))
     except (RedisError, OSError, TimeoutError):
         _shun()
 
@@ -265,7 +275,7 @@ async def _shared(asks: Sequence[Ask], leases: Sequence[Lease]) -> list[float] |
     if not settings.REDIS_URL or time.monotonic() < _shunned_until:
         return None
     try:
-        return await _redis().takes.submit((asks, leases))
+        return await _redis().parts.submit(_Part(asks, leases))
     except (RedisError, OSError, TimeoutError):
         _shun()
         return None

@@ -29,7 +29,7 @@ def usd_to_nanos(usd: Decimal | str, *, field: str = "amount") -> int:
 
 def nanos_to_usd(nanos: int) -> float:
     """USD as the JSON number that clients read. For the wire only."""
-    return float(Decimal(nanos) / NANOS_PER_USD)
+    return nanos / NANOS_PER_USD
 
 
 def nanos_to_plain_usd(nanos: int) -> str:

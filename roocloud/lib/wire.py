@@ -55,7 +55,7 @@ def loads(body: bytes) -> Any:
     except RecursionError:
         raise InvalidInput("The body is nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise InvalidInput(f"The body is not JSON: {error.msg} at {error.pos}") from None
+        raise InvalidInput(f"The body is not JSON: {error.msg} (character {error.pos})") from None
     _check_depth(value)
     return value
 

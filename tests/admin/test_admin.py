@@ -23,18 +23,18 @@ from accounts.models import ApiKey, ClientSession, SigningKey
 from audit.models import Entry as Trail
 from credits import actions as credit
 from credits.models import Entry
-from orgs import documents
 from orgs.actions import invite
 from proxy import actions as proxy
-from proxy import admission, catalogue
-from proxy.calls import read
+from proxy import catalogue
 from proxy.models import Completion, Upstream
+from proxy.pricing import Usage
 from roocloud.lib.refusals import InvalidInput
 from tasks_sharing import actions as tasks
 from tasks_sharing.models import Message, Share, Task
 from telemetry import actions as telemetry
 from telemetry.models import Event
 from tests import factories
+from tests.proxy.test_usage import begin, finish
 
 MODELS = sorted(admin.site._registry, key=lambda m: m._meta.label)
 LIBRARIES = {EmailAddress, Authenticator, UserSession, SocialAccount}
@@ -67,12 +67,8 @@ def fill(alice, acme, *, number=0):
         model_id=f"v/m{number}", upstream=upstream, upstream_model="m", price=proxy.NewPrice(1, 1),
         facts=proxy.ModelFacts(), by=None, at=at,
     )  # fmt: skip
-    call = read(b'{"model": "v/m%d", "messages": [{"role": "user"}]}' % number)
-    order = admission.check(
-        actor=actor, account_id=account.pk, allow_list=documents.DEFAULT.allow_list,
-        catalogue=catalogue.read(at=at), call=call, task_id="t", at=at,
-    )  # fmt: skip
-    admission.admit([order])
+    catalogue.forget()
+    finish([begin(alice, acme, model=f"v/m{number}", task="t", at=at)], Usage(9, 9))
     message = {"ts": 1, "type": "say", "say": "text", "text": "canary-conversation"}
     event = tasks.Event("Task Message", {"taskId": f"t-{number}", "message": message})
     created = tasks.Event("Task Created", {"taskId": f"t-{number}"})
@@ -248,6 +244,31 @@ class TestAGrantOfCredit:
         assert balances() == {pk: nanos + 2_500_000_000 for pk, nanos in before.items()}
         assert Entry.unscoped.filter(note="pilot").count() == len(accounts)
 
+    def grant_to(self, cockpit, **fields):
+        path = reverse("admin:credits_account_grant")
+        key = re.search(r'name="grant_key" value="([^"]+)"', cockpit.get(path).content.decode())[1]
+        sent = {"amount": "20", "reason": "pilot", "grant_key": key, **fields}
+        return sent, cockpit.post(path, sent, follow=True)
+
+    def test_reaches_who_has_no_account_so_far(self, cockpit, acme, bob):
+        sent, answer = self.grant_to(cockpit, organization=acme.pk)
+        assert "Granted $20.00." in answer.content.decode()
+        self.grant_to(cockpit, person=bob.email.upper(), amount="1")
+        cockpit.post(reverse("admin:credits_account_grant"), sent)  # C6: sent twice
+        found = credit.Account.unscoped.values_list("organization_id", "user_id", "balance_nanos")
+        assert set(found) == {(acme.pk, None, 20 * 10**9), (None, bob.pk, 10**9)}
+
+    def test_says_what_it_needs(self, cockpit, acme, bob):
+        for fields, said in (
+            ({}, "Choose an organization, or name a person."),
+            ({"organization": acme.pk, "person": bob.email}, "Choose an organization, or name"),
+            ({"person": "nobody@acme.example"}, "Nobody signs in with that address."),
+            ({"organization": acme.pk, "amount": "much"}, "is not an amount"),
+            ({"organization": acme.pk, "reason": ""}, "This field is required"),
+        ):
+            assert said in self.grant_to(cockpit, **fields)[1].content.decode(), said
+        assert not Entry.unscoped.exists()
+
     def test_is_made_once_by_a_page_however_often_it_is_sent(self, cockpit, accounts):
         """C6"""
         first = grant_form(cockpit.get(self.PATH), accounts[0])
@@ -294,6 +315,8 @@ class TestAGrantOfCredit:
 
         assert page.status_code == 200
         assert (b"Grant credit" in page.content) == bool(granted)
+        to_others = client.get(reverse("admin:credits_account_grant"))
+        assert to_others.status_code == (200 if granted else 403)
         assert Entry.unscoped.filter(note="pilot").count() == granted
 
 

@@ -14,7 +14,7 @@ from tests.live import serving
 
 WANTED = 3_000
 #: Inputs an operation and way of making them: as the document allows, and as it does not.
-EXAMPLES = 90
+EXAMPLES = 72
 
 
 @pytest.fixture

@@ -35,10 +35,11 @@ def limit(account, alice, acme):
 
 def spend(account, usd, *, settled=True, **subjects):
     at = timezone.now()
-    request = actions.HoldRequest(account.pk, new_id("run"), usd * USD, subjects)
+    request = actions.HoldRequest(account.pk, usd * USD, subjects)
     (hold,) = actions.place_holds([request], at=at)
     if settled:
-        actions.settle_holds([actions.Settlement(hold, usd * USD)], at=at)
+        charge = actions.Charge(hold, new_id("run"), usd * USD)
+        actions.settle_holds([charge], closing=[hold], at=at)
 
 
 def text_of(answer) -> str:

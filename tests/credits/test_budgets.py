@@ -9,7 +9,8 @@ from django.db import connections
 from django.utils import timezone
 
 from credits import actions, budgets
-from credits.models import Account, Budget, BudgetSpan, Hold
+from credits.models import Account, Budget, BudgetSpan
+from roocloud.lib.ids import new_id
 from roocloud.lib.money import NANOS_PER_USD as USD
 from roocloud.lib.refusals import Forbidden, InvalidInput, NotFound
 from tests import factories
@@ -38,7 +39,7 @@ def limit(account, alice, acme):
 
 
 def hold(account, usd, *, at=NOON, **subjects):
-    request = actions.HoldRequest(account.pk, f"h-{Hold.unscoped.count()}", usd * USD, subjects)
+    request = actions.HoldRequest(account.pk, int(usd * USD), subjects)
     (placed,) = actions.place_holds([request], at=at)
     return placed
 
@@ -47,7 +48,12 @@ def spend(account, usd, *, at=NOON, **subjects):
     placed = hold(account, usd, at=at, **subjects)
     if isinstance(placed, Exception):
         raise placed
-    actions.settle_holds([actions.Settlement(placed, usd * USD)], at=at)
+    settle(placed, usd, at=at)
+
+
+def settle(placed, usd, *, at=NOON):
+    charge = actions.Charge(placed, new_id("run"), int(usd * USD))
+    actions.settle_holds([charge], closing=[placed], at=at)
 
 
 class TestRoom:
@@ -72,7 +78,7 @@ class TestRoom:
         limit("account", 10)
         first = hold(account, 7)
         assert "$7.00 set aside" in hold(account, 4).message
-        actions.settle_holds([actions.Settlement(first, USD)], at=NOON)
+        settle(first, 1)
         assert not isinstance(hold(account, 4), Exception)
 
     def test_a_refusal_sets_nothing_aside_anywhere(self, account, limit):
@@ -125,7 +131,7 @@ class TestRoom:
         assert not isinstance(hold(account, 0, model="v/m"), Exception)
 
     def test_costs_one_query_where_there_are_none(self, account, django_assert_num_queries):
-        requests = [actions.HoldRequest(account.pk, f"q-{n}", USD) for n in range(20)]
+        requests = [actions.HoldRequest(account.pk, USD) for _ in range(20)]
         with django_assert_num_queries(4):
             actions.place_holds(requests, at=NOON)
 
@@ -135,15 +141,12 @@ def test_many_at_once_do_not_overspend_a_budget(account, limit):
     """C3"""
     limit("member", 1, subject="user_bob")
 
-    def run(number: int) -> bool:
+    def run(_: int) -> bool:
         try:
-            request = actions.HoldRequest(
-                account.pk, f"run-{number}", USD // 10, {"member": "user_bob"}
-            )
-            (placed,) = actions.place_holds([request], at=NOON)
+            placed = hold(account, 0.1, member="user_bob")
             if isinstance(placed, Exception):
                 return False
-            actions.settle_holds([actions.Settlement(placed, USD // 10)], at=NOON)
+            settle(placed, 0.1)
             return True
         finally:
             connections.close_all()
@@ -206,6 +209,6 @@ class TestSettingThem:
         budget = limit("account", 10)
         held = hold(account, 5)
         budgets.remove_budget(by=factories.actor(alice, acme), budget_id=budget.pk, at=NOON)
-        actions.settle_holds([actions.Settlement(held, USD)], at=NOON)
+        settle(held, 1)
         account.refresh_from_db()
         assert (account.balance_nanos, account.held_nanos) == (99 * USD, 0)

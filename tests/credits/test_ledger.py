@@ -1,6 +1,7 @@
 """Money: C1, C3, C8. People's credit is never overspent, and the books prove themselves."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -23,12 +24,19 @@ def give(account, usd, key="gift"):
     )
 
 
-def hold(account, nanos, key):
-    return actions.place_hold(account_id=account.pk, key=key, amount_nanos=nanos, at=timezone.now())
+def hold(account, nanos):
+    request = actions.HoldRequest(account.pk, nanos)
+    (placed,) = actions.place_holds([request], at=timezone.now())
+    if isinstance(placed, Exception):
+        raise placed
+    return placed
 
 
-def settle(held, nanos):
-    return actions.settle_hold(hold_id=held.pk, cost_nanos=nanos, at=timezone.now())
+def settle(held, nanos, key="run-1"):
+    """Charge it and close it; whether it was open."""
+    charge = actions.Charge(held, key, nanos)
+    (was_open,) = actions.settle_holds([charge], closing=[held], at=timezone.now())
+    return was_open
 
 
 @pytest.fixture
@@ -41,42 +49,63 @@ def account(alice) -> Account:
 class TestAHold:
     def test_is_refused_beyond_what_open_holds_leave_free(self, account):
         """C3"""
-        hold(account, 7 * USD, "run-1")
+        hold(account, 7 * USD)
         with pytest.raises(actions.InsufficientCredit, match=r"\$10.00 left.*\$7.00 is set aside"):
-            hold(account, 4 * USD, "run-2")
+            hold(account, 4 * USD)
         assert account.holds.count() == 1
 
-    def test_with_the_same_key_is_the_same_hold(self, account):
-        """C8"""
-        assert hold(account, USD, "run-1") == hold(account, USD, "run-1")
+    def test_is_one_for_what_asks_at_the_same_moment(self, account):
+        requests = [actions.HoldRequest(account.pk, usd * USD) for usd in (3, 4, 4, 2)]
+        placed = actions.place_holds(requests, at=timezone.now())
+        assert isinstance(placed[2], actions.InsufficientCredit)
+        assert placed[0] is placed[1] is placed[3]
+        assert Hold.unscoped.get().amount_nanos == 9 * USD
 
-    def test_is_settled_once_however_many_try(self, account):
+    def test_is_charged_once_for_each_completion_however_many_try(self, account):
         """C8"""
-        held = hold(account, 3 * USD, "run-1")
-        assert [settle(held, 2 * USD), settle(held, USD), settle(held, 0)] == [True, False, False]
+        held = hold(account, 3 * USD)
+        charges = [actions.Charge(held, "a", USD), actions.Charge(held, "b", USD // 2)]
+        for _ in range(3):
+            assert all(actions.settle_holds(charges, closing=[], at=timezone.now()))
         account.refresh_from_db()
-        assert account.balance_nanos == 8 * USD
+        assert (account.balance_nanos, account.held_nanos) == (17 * USD // 2, 3 * USD // 2)
+        assert settle(held, USD, "a") is True
+        account.refresh_from_db()
+        assert (account.balance_nanos, account.held_nanos) == (17 * USD // 2, 0)
 
-    def test_never_costs_more_than_was_held_nor_less_than_nothing(self, account):
-        settle(hold(account, USD, "a"), 5 * USD)
-        settle(hold(account, USD, "b"), -5 * USD)
+    def test_that_is_closed_pays_nothing_more(self, account):
+        """C8"""
+        held = hold(account, 3 * USD)
+        assert [settle(held, 2 * USD, "a"), settle(held, USD, "b")] == [True, False]
         account.refresh_from_db()
-        assert account.balance_nanos == 9 * USD
+        assert (account.balance_nanos, account.held_nanos) == (8 * USD, 0)
+
+    def test_never_pays_more_than_was_set_aside(self, account):
+        """C3"""
+        with pytest.raises(IntegrityError), transaction.atomic():
+            settle(hold(account, USD), USD + 1)
 
     def test_of_nothing_costs_nothing_and_leaves_no_entry(self, account):
-        settle(hold(account, 0, "free"), 0)
+        settle(hold(account, 0), 0)
         assert not Entry.unscoped.filter(kind="charge").exists()
 
     def test_of_nothing_is_placed_without_any_credit(self, bob):
         empty = actions.account_of(user_id=bob.pk, organization_id=None, at=timezone.now())
-        assert hold(empty, 0, "free").amount_nanos == 0
+        assert hold(empty, 0).amount_nanos == 0
         with pytest.raises(actions.InsufficientCredit, match="administrator of this server"):
-            hold(empty, 1, "paid")
+            hold(empty, 1)
+
+    def test_is_silent_once_its_process_says_nothing_more(self, account):
+        """C4"""
+        at = timezone.now()
+        mute, told = hold(account, USD), hold(account, USD)
+        actions.renew_holds([told.pk], at=at + timedelta(minutes=1))
+        assert actions.silent_holds(before=at + timedelta(seconds=30), limit=9) == [mute]
 
     def test_of_an_organization_says_whom_to_ask(self, alice, acme):
         shared = actions.account_of(user_id=alice.pk, organization_id=acme.pk, at=timezone.now())
         with pytest.raises(actions.InsufficientCredit, match="an admin of your organization"):
-            hold(shared, 1, "paid")
+            hold(shared, 1)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -89,8 +118,8 @@ class TestManyAtOnce:
 
         def run(number: int) -> bool:
             try:
-                held = hold(account, price, f"run-{number}")
-                settle(held, price)
+                held = hold(account, price)
+                settle(held, price, f"run-{number}")
             except actions.InsufficientCredit:
                 return False
             finally:
@@ -181,11 +210,11 @@ class TestTheLedger:
                 account=account, kind=kind, amount_nanos=amount, key="k", posted_at=timezone.now()
             )
 
-    def test_a_settled_hold_is_whole_and_within(self, account):
-        held = hold(account, USD, "run-1")
-        for change in ({"cost_nanos": 1}, {"cost_nanos": 2 * USD, "settled_at": timezone.now()}):
-            with pytest.raises(IntegrityError), transaction.atomic():
-                Hold.unscoped.filter(pk=held.pk).update(**change)
+    @pytest.mark.parametrize("cost", [-1, 2 * USD])
+    def test_the_cost_of_a_hold_is_within(self, account, cost):
+        held = hold(account, USD)
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Hold.unscoped.filter(pk=held.pk).update(cost_nanos=cost)
 
     @pytest.mark.parametrize("amount", [0, -1, 10**18])
     def test_grants_are_bounded(self, account, amount):
@@ -203,7 +232,8 @@ class TestTheLedger:
     def test_its_sum_is_the_balance_whatever_happens(self, account, runs):
         for number, (amount, cost) in enumerate(runs):
             try:
-                settle(hold(account, amount, f"{Hold.unscoped.count()}-{number}"), cost)
+                held = hold(account, amount)
+                settle(held, min(cost, amount), f"{held.pk}-{number}")
             except actions.InsufficientCredit:
                 continue
         assert queries.mismatches() == []

@@ -161,6 +161,8 @@ class FakeAnthropic:
         text = event("content_block_delta", index=0, delta={"type": "text_delta", "text": " on"})
         if "overloaded" in model:
             whole = [*whole[:5], event(**{"name": "error", **_error_fields("overloaded_error")})]
+        if "refusing" in model:
+            whole = [event("ping"), event(**{"name": "error", **_error_fields("overloaded_error")})]
         if "truncated" in model:
             whole = whole[:-1]
         for data in whole[:4]:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,33 @@ EMBEDDING_USAGE = {"prompt_tokens": 8, "total_tokens": 8}
 IMAGE_USAGE = {"input_tokens": 10, "output_tokens": 1000, "total_tokens": 1010}
 IMAGE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
 WEBP = base64.b64encode(b"RIFF\x10\x00\x00\x00WEBPVP8 " + bytes(40)).decode()
+_DETAIL = {"type": "reasoning.text", "index": 0, "format": "unknown"}
+_SEALED = {"type": "reasoning.encrypted", "data": "c2VhbGVk", "id": "rs_1", "index": 1,
+           "format": "openai-responses-v1"}  # fmt: skip
+#: What "thinking" models stream before their first word, in OpenRouter's fields, and what that
+#: comes to in a whole answer.
+THOUGHTS: list[dict[str, Any]] = [
+    {"reasoning": "Let me", "reasoning_details": [{**_DETAIL, "text": "Let me"}]},
+    {"reasoning": " see.", "reasoning_details": [{**_DETAIL, "text": " see."}]},
+    {"reasoning_details": [_SEALED]},
+]
+THOUGHT = {
+    "reasoning": "Let me see.",
+    "reasoning_details": [{**_DETAIL, "text": "Let me see."}, _SEALED],
+}
+#: The tool calls of "tools" models: as they are streamed, and whole.
+CALL_PIECES = [
+    {"index": 0, "id": "call_1", "type": "function", "function": {"name": "read_file"}},
+    {"index": 0, "function": {"arguments": '{"path":'}},
+    {"index": 0, "function": {"arguments": ' "a.py"}'}},
+    {"index": 1, "id": "call_2", "type": "function",
+     "function": {"name": "mcp--git--log", "arguments": "{}"}},
+]  # fmt: skip
+TOOL_CALLS = [
+    {"id": "call_1", "type": "function",
+     "function": {"name": "read_file", "arguments": '{"path": "a.py"}'}},
+    {"id": "call_2", "type": "function", "function": {"name": "mcp--git--log", "arguments": "{}"}},
+]  # fmt: skip
 
 
 def _reports(model: str) -> list[dict[str, Any]]:
@@ -36,41 +64,65 @@ def _reports(model: str) -> list[dict[str, Any]]:
     return [] if "silent" in model else [{"choices": [], "usage": USAGE}]
 
 
+def _finish(model: str) -> str:
+    return "tool_calls" if "tools" in model else "stop"
+
+
+def _deltas(model: str) -> list[dict[str, Any]]:
+    """What a stream of that model says before its words."""
+    if "thinking" in model:
+        return THOUGHTS
+    if "pondering" in model:  # in DeepSeek's field
+        return [{"reasoning_content": "Let me"}, {"reasoning_content": " see."}]
+    if "tools" in model:
+        return [{"tool_calls": [piece]} for piece in CALL_PIECES]
+    return []
+
+
+def _message(model: str, body: dict[str, Any]) -> dict[str, Any]:
+    """What a whole answer of that model says."""
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(WORDS)}
+    if "surrogate" in model:
+        message["content"] = "cut \ud83d"
+    if "objects" in model:
+        message["tool_calls"] = [{"function": {"name": "f", "arguments": {"a": 1}}}]
+    if "image" in body.get("modalities", ()):
+        url = {"url": f"data:image/png;base64,{IMAGE}"}
+        message = {"role": "assistant", "content": "", "images": [{"image_url": url}]}
+    if "thinking" in model:
+        message |= THOUGHT
+    if "tools" in model:
+        message |= {"content": None, "tool_calls": TOOL_CALLS}
+    return message
+
+
 class FakeUpstream:
     """requests: what it was asked, in order. produced: chunks that it wrote, per model."""
 
     def __init__(self) -> None:
+        self.key = KEY  # the one that it takes
         self.requests: list[dict[str, Any]] = []
         self.produced = 0
         self.answered = 0  # whole answers that were made to their end
         self.go_on = threading.Event()  # what "waits" models wait for after their first word
         self.cut = threading.Event()  # the other side hung up on a stream
+        self.recovered: set[str] = set()  # "recovers" models that have failed once
         self.url = ""
         self.link = ""  # what "link" models point at, instead of here
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self.requests.append({"headers": dict(request.headers), "body": body})
-        if request.headers.get("Authorization") != f"Bearer {KEY}":
-            return self._error(401, f"Incorrect API key provided: {KEY}")
+        self.requests.append(
+            {"headers": dict(request.headers), "body": body, "at": time.monotonic()}
+        )
+        if (refusal := self._stranger(request)) is not None:
+            return refusal
         model = body["model"]
-        if model.startswith("status-"):
-            status = int(model.split("-")[1])
-            text = "This model's maximum context length is 10 tokens" if status == 400 else "No."
-            if "slowly" in model:
-                return await self._slow_error(request, status, text)
-            headers = {"Retry-After": "7"} if status == 429 else None
-            return self._error(status, text, headers)
+        if (failure := await self._failure(request, model)) is not None:
+            return failure
         if body.get("stream") and "unstreamed" not in model:
             return await self._stream(request, model)
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(WORDS)}
-        if "surrogate" in model:
-            message["content"] = "cut \ud83d"
-        if "objects" in model:
-            message["tool_calls"] = [{"function": {"name": "f", "arguments": {"a": 1}}}]
-        if "image" in body.get("modalities", ()):
-            url = {"url": f"data:image/png;base64,{IMAGE}"}
-            message = {"role": "assistant", "content": "", "images": [{"image_url": url}]}
+        message = _message(model, body)
         if "unhurried" in model:
             await asyncio.sleep(0.5)
         answer = {
@@ -78,12 +130,25 @@ class FakeUpstream:
             "object": "chat.completion",
             "created": 1,
             "model": model,
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "choices": [{"index": 0, "message": message, "finish_reason": _finish(model)}],
         }
         if "silent" not in model:
             answer["usage"] = USAGE
         self.answered += 1
         return web.json_response(answer)
+
+    async def _failure(self, request: web.Request, model: str) -> web.StreamResponse | None:
+        if model.startswith("status-"):
+            status = int(model.split("-")[1])
+            text = "This model's maximum context length is 10 tokens" if status == 400 else "No."
+            if "slowly" in model:
+                return await self._slow_error(request, status, text)
+            headers = {"Retry-After": "7"} if status == 429 else None
+            return self._error(status, text, headers)
+        if model.startswith("recovers-") and model not in self.recovered:
+            self.recovered.add(model)
+            return self._error(int(model.split("-")[1]), "Busy.", {"Retry-After": "1"})
+        return None
 
     async def embeddings(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -137,12 +202,22 @@ class FakeUpstream:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         try:
-            async for event in self._events(model):
+            begins = not model.startswith(("refuses", "hollow"))
+            async for event in self._events(model) if begins else self._refusals(model):
                 await response.write(event)
         except (ConnectionResetError, asyncio.CancelledError):
             self.cut.set()
             raise
         return response
+
+    async def _refusals(self, model: str) -> AsyncIterator[bytes]:
+        """Streams that do not begin: ``refuses-429-in-words``, ``hollow``."""
+        yield b": PROCESSING\n\n"
+        _, *code, words = f"{model}-".split("-", 2)
+        if code:
+            said = int(code[0]) if code[0].isdigit() else code[0]
+            error = {"message": words.replace("-", " "), "code": said}
+            yield b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
 
     async def _events(self, model: str) -> AsyncIterator[bytes]:
         def event(**fields: Any) -> bytes:
@@ -151,7 +226,10 @@ class FakeUpstream:
 
         if "early" in model:
             yield event(choices=[], usage={"prompt_tokens": 1000, "completion_tokens": 1})
-        for word in WORDS:
+        for delta in _deltas(model):
+            self.produced += 1
+            yield event(choices=[{"index": 0, "delta": delta, "finish_reason": None}])
+        for word in [] if "tools" in model else WORDS:
             self.produced += 1
             yield event(choices=[{"index": 0, "delta": {"content": word}, "finish_reason": None}])
             await self._pause(model)
@@ -163,7 +241,7 @@ class FakeUpstream:
             await asyncio.sleep(0.02)
         if "fails" in model:
             yield event(error={"message": "overloaded", "code": 529})
-        yield event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
+        yield event(choices=[{"index": 0, "delta": {}, "finish_reason": _finish(model)}])
         for usage in _reports(model):
             yield event(**usage)
         yield b"data: [DONE]\n\n"
@@ -176,7 +254,14 @@ class FakeUpstream:
         if "waits" in model:
             await asyncio.to_thread(self.go_on.wait, 60)
 
+    def _stranger(self, request: web.Request) -> web.Response | None:
+        if request.headers.get("Authorization") == f"Bearer {self.key}":
+            return None
+        return self._error(401, f"Incorrect API key provided: {KEY}")
+
     async def models(self, request: web.Request) -> web.Response:
+        if (refusal := self._stranger(request)) is not None:
+            return refusal
         return web.json_response({"object": "list", "data": [{"id": "plain", "object": "model"}]})
 
 

@@ -532,4 +532,6 @@ def test_its_words_are_understood(status, text, code, is_passing):
 
 @pytest.mark.parametrize("base", ["https://api.anthropic.com", "https://api.anthropic.com/v1"])
 def test_the_base_url_may_end_in_v1(base):
-    assert Anthropic().url(base) == "https://api.anthropic.com/v1/messages"
+    assert (
+        Anthropic().url(base, model="m", is_stream=False) == "https://api.anthropic.com/v1/messages"
+    )

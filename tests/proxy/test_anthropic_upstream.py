@@ -23,7 +23,7 @@ PRICE = actions.NewPrice(3 * USD, 15 * USD, cache_read=3 * USD // 10, cache_writ
 COST_NANOS = 100 * 3000 + 700 * 300 + 200 * 3750 + 50 * 15000
 MODELS = [
     "claude-text", "claude-thinking-tools", "claude-endless", "claude-overloaded",
-    "claude-truncated", "claude-garbled", *(f"claude-status-{s}" for s in (400, 401, 429, 529)),
+    "claude-truncated", "claude-garbled", "claude-refusing", *(f"claude-status-{s}" for s in (400, 401, 429, 529)),
 ]  # fmt: skip
 TOOL = {"type": "function", "function": {"name": "read_file", "strict": True,
         "parameters": {"type": "object", "properties": {"path": {"type": "string"}}}}}  # fmt: skip
@@ -208,8 +208,12 @@ class TestWhatGoesWrong:
         assert claude.requests == []
         assert settled(account).cost_nanos == 0
 
-    @pytest.mark.parametrize("stream", [False, True])
-    def test_an_openai_upstream_takes_over_before_the_first_byte(self, client, account, stream):
+    @pytest.mark.parametrize(
+        ("name", "stream"), [("status-529", False), ("status-529", True), ("refusing", True)]
+    )
+    def test_an_openai_upstream_takes_over_before_the_first_byte(
+        self, client, account, name, stream
+    ):
         """PX2: whatever each of them speaks."""
         with fake_upstream() as other:
             at = timezone.now()
@@ -217,11 +221,11 @@ class TestWhatGoesWrong:
                 name="other", base_url=other.url, api_key=OPENAI_KEY, by=None, at=at
             )
             actions.put_model(
-                model_id="anthropic/claude-status-529", upstream=row, upstream_model="plain",
+                model_id=f"anthropic/claude-{name}", upstream=row, upstream_model="plain",
                 price=None, facts=actions.ModelFacts(), by=None, at=at,
             )  # fmt: skip
             Route.unscoped.filter(upstream=row).update(priority=1)
-            answer = ask(client, "status-529", stream=stream)
+            answer = ask(client, name, stream=stream)
             found = text(answer) if stream else answer.choices[0].message.content
             assert found == "".join(WORDS)
             row = settled(account)

@@ -227,7 +227,7 @@ class TestImages:
         )  # fmt: skip
         assert [one.b64_json for one in answer.data] == [IMAGE] * 2
         row = settled(account)
-        assert (row.cost_nanos, row.images, row.hold.amount_nanos) == (8 * CENT, 2, 8 * CENT)
+        assert (row.cost_nanos, row.images, row.held_nanos) == (8 * CENT, 2, 8 * CENT)
         assert upstream.requests[0]["body"] == {
             "model": "flux", "prompt": "A kangaroo", "n": 2, "size": "1024x1024",
             "output_format": "png",

@@ -34,7 +34,31 @@ LITELLM = {
     },
     "text-embedding-3-large": {
         "litellm_provider": "openai", "mode": "embedding", "input_cost_per_token": 1.3e-07,
-        "output_cost_per_token": 0.0,
+        "output_cost_per_token": 0.0, "max_input_tokens": 8191, "output_vector_size": 3072,
+    },
+    "gpt-image-9": {
+        "litellm_provider": "openai", "mode": "image_generation", "input_cost_per_token": 5e-06,
+        "input_cost_per_image_token": 1e-05, "output_cost_per_image_token": 4e-05,
+        "cache_read_input_token_cost": 1.25e-06, "supported_endpoints": ["/v1/images/generations"],
+    },
+    "dall-e-9": {
+        "litellm_provider": "openai", "mode": "image_generation", "input_cost_per_image": 0.04,
+    },
+    "low/1024-x-1024/gpt-image-9": {
+        "litellm_provider": "openai", "mode": "image_generation", "input_cost_per_image": 0.011,
+    },
+    "dall-e-8": {
+        "litellm_provider": "openai", "mode": "image_generation", "input_cost_per_pixel": 1.9e-08,
+        "output_cost_per_pixel": 0.0, "input_cost_per_token": 0.0, "output_cost_per_token": 0.0,
+    },
+    "whisper-9": {
+        "litellm_provider": "openai", "mode": "audio_transcription", "input_cost_per_second": 0.0001,
+    },
+    "gemini/gemini-9-flash-image": {
+        "litellm_provider": "gemini", "mode": "image_generation", "output_cost_per_image": 0.039,
+        "input_cost_per_token": 3e-07, "output_cost_per_token": 2.5e-06,
+        "output_cost_per_image_token": 3e-05, "supported_output_modalities": ["text", "image"],
+        "supported_endpoints": ["/v1/chat/completions"],
     },
     "groq/odd": {
         "litellm_provider": "groq", "mode": "chat", "max_tokens": 8192,
@@ -53,7 +77,12 @@ MODELS_DEV = {
             },
             "z-ai/free": {"name": "Free", "limit": {"context": 8192, "output": 4096},
                           "cost": {"input": 0, "output": 0}, "status": "deprecated"},
-            "x/painter": {"modalities": {"input": ["text"], "output": ["image"]}, "cost": {}},
+            "x/painter": {"modalities": {"input": ["text"], "output": ["image"]},
+                          "limit": {"context": 0, "output": 0}, "cost": {"input": 0, "output": 0}},
+            "x/singer": {"modalities": {"input": ["text"], "output": ["audio"]}, "cost": {}},
+            "x/small-3": {"name": "Small", "family": "text-embedding",
+                          "modalities": {"input": ["text"], "output": ["text"]},
+                          "limit": {"context": 8191, "output": 1536}, "cost": {"input": 0.02, "output": 0}},
         },
     },
 }  # fmt: skip
@@ -72,7 +101,11 @@ OPENROUTER = {
          "pricing": {"prompt": "0", "completion": "0"}},
         {"id": "openrouter/auto", "pricing": {"prompt": "-1", "completion": "-1"}},
         {"id": "perplexity/sonar", "pricing": {"prompt": "0.000001", "completion": "0.000001", "request": "0.005"}},
-        {"id": "x/painter", "architecture": {"output_modalities": ["image"]}, "pricing": {"prompt": "0"}},
+        {"id": "x/painter", "architecture": {"output_modalities": ["image"]},
+         "pricing": {"prompt": "0", "completion": "0", "image": "0.04"}},
+        {"id": "x/small-3", "architecture": {"output_modalities": ["embeddings"]},
+         "pricing": {"prompt": "0.00000002", "completion": "0"}},
+        {"id": "x/singer", "architecture": {"output_modalities": ["audio"]}, "pricing": {"prompt": "0"}},
     ]
 }  # fmt: skip
 ROO_CLOUD = {
@@ -106,21 +139,39 @@ class TestReading:
         found = read_file(bytes_of(LITELLM))
         assert found["anthropic"] == [
             Listed(
-                id="claude-opus-4-6", context_window=1_000_000, max_tokens=128_000,
+                id="claude-opus-4-6", kind="language", context_window=1_000_000, max_tokens=128_000,
                 tags=["vision", "reasoning"],
                 price=ListPrice(5 * USD, 25 * USD, USD // 2, 6 * USD + USD // 4),
                 notes=["ends on 2027-02-05"],
             )
         ]  # fmt: skip
-        [gemini] = found["google"]
-        assert gemini.id == "gemini-2.5-pro"
+        gemini, painter = found["google"]
+        assert (gemini.id, painter.id) == ("gemini-2.5-pro", "gemini-9-flash-image")
         assert gemini.price == ListPrice(5 * USD // 4, 10 * USD)
         assert gemini.notes == ["dearer above 200k tokens at the provider"]
-        assert found.get("openai", []) == [], "neither is for chat completions"
+        assert (painter.kind, painter.price) == (
+            "image", ListPrice(3 * USD // 10, 30 * USD, image=39 * USD // 1000),
+        )  # fmt: skip
         assert found["groq"][0].price is None, "a negative price is none"
 
+    def test_litellms_embeddings_and_images(self):
+        found = by_id(read_file(bytes_of(LITELLM))["openai"])
+        assert set(found) == {"text-embedding-3-large", "gpt-image-9", "dall-e-9", "dall-e-8"}
+        large = found["text-embedding-3-large"]
+        assert (large.kind, large.context_window, large.max_tokens, large.price) == (
+            "embedding", 8191, None, ListPrice(13 * USD // 100, 0),
+        )  # fmt: skip
+        by_token = found["gpt-image-9"]
+        assert by_token.price == ListPrice(5 * USD, 40 * USD, 5 * USD // 4)
+        assert by_token.notes == ["dearer for images in the input at the provider"]
+        assert found["dall-e-9"] == Listed(
+            id="dall-e-9", kind="image", tags=[], price=ListPrice(0, 0, image=4 * USD // 100)
+        )
+        by_pixel = found["dall-e-8"]
+        assert (by_pixel.price, by_pixel.notes) == (None, ["the provider charges by the pixel"])
+
     def test_models_devs_file(self):
-        glm, free = read_file(bytes_of(MODELS_DEV))["openrouter"]
+        glm, free, painter, small = read_file(bytes_of(MODELS_DEV))["openrouter"]
         assert (glm.id, glm.name, glm.context_window, glm.max_tokens) == (
             "z-ai/glm-5", "GLM-5", 200_000, 131_072,
         )  # fmt: skip
@@ -128,6 +179,10 @@ class TestReading:
         assert glm.tags == ["vision", "reasoning"]
         assert glm.notes == ["dearer for long prompts at the provider"]
         assert (free.price, free.deprecated, free.notes) == (ListPrice(0, 0), True, [])
+        assert (painter.kind, painter.price) == ("image", None), "0 is no price of an image"
+        assert (small.kind, small.context_window, small.max_tokens, small.price) == (
+            "embedding", 8191, None, ListPrice(USD // 50, 0),
+        )  # fmt: skip
 
     def test_openrouters_list(self):
         found = by_id(read_list(OPENROUTER))
@@ -138,7 +193,11 @@ class TestReading:
         assert found["qwen/free:free"].price == ListPrice(0, 0), "an explicit 0 is free"
         assert found["openrouter/auto"].price is None
         assert found["perplexity/sonar"].notes == ["the provider also charges by request"]
-        assert "x/painter" not in found
+        assert (found["x/painter"].kind, found["x/painter"].price) == ("image", None)
+        assert (found["x/small-3"].kind, found["x/small-3"].price) == (
+            "embedding", ListPrice(USD // 50, 0),
+        )  # fmt: skip
+        assert "x/singer" not in found
 
     def test_the_list_of_another_roo_cloud(self):
         found = by_id(read_list(ROO_CLOUD))
@@ -150,7 +209,7 @@ class TestReading:
             None, ["its settings do not fit and are left out"],
         )  # fmt: skip
         assert found["roo/unknown"].price is None
-        assert "roo/painter" not in found
+        assert (found["roo/painter"].kind, found["roo/painter"].price) == ("image", None)
 
     @pytest.mark.parametrize(
         ("entry", "context", "most"),
@@ -175,11 +234,25 @@ class TestReading:
         "entry",
         [
             {"id": ""}, {"id": "a b"}, {"id": "é"}, {"id": "x" * 161}, {"id": "a\x00"}, {"id": 7}, {},
-            {"id": "m", "capabilities": {"completion_chat": False}}, {"id": "e", "type": "embedding"},
+            {"id": "m", "capabilities": {"completion_chat": False}}, {"id": "e", "type": "rerank"},
         ],
     )  # fmt: skip
     def test_what_is_no_model_of_ours_is_left_out(self, entry):
         assert read_list([entry, None, "x", {"id": "good"}]) == [Listed(id="good")]
+
+    @pytest.mark.parametrize(
+        ("entry", "kind"),
+        [
+            ({"id": "text-embedding-3-large"}, "embedding"), ({"id": "gpt-image-1"}, "image"),
+            ({"id": "mistral-embed", "capabilities": {"completion_chat": False}}, "embedding"),
+            ({"id": "b/g", "type": "embedding"}, "embedding"), ({"id": "b/f", "type": "image"}, "image"),
+            ({"id": "black-forest-labs/flux-2"}, "image"), ({"id": "b/c", "type": "chat"}, None),
+            ({"id": "magistral", "capabilities": {"completion_chat": True}}, "language"),
+            ({"id": "gpt-5"}, None),
+        ],
+    )  # fmt: skip
+    def test_the_kind_is_what_is_said_or_else_named(self, entry, kind):
+        assert read_list([entry])[0].kind == kind
 
     @pytest.mark.parametrize(
         "price",
@@ -253,6 +326,32 @@ class TestTaking:
         assert model.routes.get().upstream_model == "claude-opus-4-6"
         assert model.prices.get().given() == (5, 25, 1, None)
         assert [change.state for change in differ(upstream, [OPUS])] == ["same"]
+
+    def test_every_kind_with_its_price(self, upstream):
+        openai = read_file(bytes_of(LITELLM))["openai"]
+        take_all(upstream, openai)
+        found = {model.model_id: model for model in LanguageModel.unscoped.all()}
+        small, each = found["anthropic/text-embedding-3-large"], found["anthropic/dall-e-9"]
+        assert (small.kind, small.context_window) == ("embedding", 8191)
+        assert (each.kind, each.prices.get().image_nanos) == ("image", USD // 25)
+        assert "anthropic/dall-e-8" not in found, "it has no price"
+        assert {c.state for c in differ(upstream, openai) if c.is_priced} == {"same"}
+
+    def test_a_list_that_says_nothing_of_images_leaves_their_price(self, upstream):
+        take_all(upstream, [Listed(id="flux", kind="image", price=ListPrice(5, 0, image=7))])
+        [change] = differ(upstream, [Listed(id="flux", price=ListPrice(6, 0))])
+        assert (change.kind, change.price) == ("image", ListPrice(6, 0, image=7))
+        [change] = differ(upstream, [Listed(id="flux", price=ListPrice(5, 0))])
+        assert change.state == "same"
+
+    def test_a_kind_that_the_list_knows_better_is_shown(self, upstream):
+        take_all(upstream, [Listed(id="bge", price=ListPrice(1, 0))])
+        [change] = differ(upstream, [Listed(id="bge", kind="embedding")])
+        assert [(f.label, f.before, f.after) for f in change.facts] == [
+            ("kind", "language", "embedding")
+        ]
+        take_all(upstream, [change.listed])
+        assert LanguageModel.unscoped.get().kind == "embedding"
 
     def test_a_changed_price_is_shown_and_counts_from_then_on(self, upstream):
         take_all(upstream, [OPUS])
@@ -422,8 +521,10 @@ class TestTheCommand:
             again = run(upstream="main", own_list=True)
         assert "+ main/llama3: new, not taken without a price; no price" in shown
         assert "+ qwen/free:free: new; free" in shown
-        assert "3 changed" in shown
-        assert "0 to change, 3 the same" in again
+        assert "+ x/small-3: new embedding model; $0.02 in, $0 out" in shown
+        assert "+ x/painter: new image model, not taken without a price" in shown
+        assert "4 changed" in shown
+        assert "0 to change, 4 the same" in again
 
     def test_completes_the_own_list_from_the_file(self, upstream, tmp_path):
         file = tmp_path / "api.json"

@@ -7,7 +7,10 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import ApiKey
+from credits import actions as credit
+from credits import budgets
 from orgs.actions import put_member, remove_member
+from roocloud.lib.money import NANOS_PER_USD as USD
 from tests import factories
 from tests.proxy.test_keys import make, offer
 
@@ -79,6 +82,60 @@ class TestThePages:
         assert "is revoked" in client.post(f"{page}/revoke", follow=True).text
         assert "No keys yet" in client.get("/account/keys").text
         assert client.get(page).status_code == 404
+
+    def test_the_owner_edits_it(self, client, models, bob, acme):
+        key = make(bob, acme, usd=5, lifetime=timedelta(days=30)).key
+        client.force_login(bob)
+        page = f"/account/keys/{key.pk}"
+        assert f'href="{page}/edit"' in client.get(page).text
+        form = client.get(f"{page}/edit").text
+        for said in ('value="notebook"', 'value="5"', "as now", "fake/plain"):
+            assert said in form
+        fields = self.fields(name="ci", note="builds", models=["fake/other"], limit="7.5",
+                             period="day", days="kept")  # fmt: skip
+        shown = client.post(f"{page}/edit", fields, follow=True).text
+        for said in ("ci …", "is changed", "builds", "fake/other", "$7.50", "Daily"):
+            assert said in shown, said
+        changed = ApiKey.unscoped.get()
+        assert (changed.expires_at, changed.secret_hash) == (key.expires_at, key.secret_hash)
+        client.post(f"{page}/edit", {**fields, "days": ""})
+        assert ApiKey.unscoped.get().expires_at is None
+        client.post(f"{page}/edit", {**fields, "days": "7", "limit": ""})
+        assert ApiKey.unscoped.get().expires_at
+        assert "none of its own" in client.get(page).text
+
+    def test_the_edit_form_says_what_is_wrong(self, client, models, bob, adam, acme):
+        key = make(bob, acme).key
+        client.force_login(bob)
+        page = f"/account/keys/{key.pk}/edit"
+        for bad in ({"name": ""}, {"limit": "x"}, {"limit": "-1"}, {"models": ["no/such"]},
+                    {"days": "9"}, {"period": "year"}):  # fmt: skip
+            answer = client.post(page, self.fields(**{"days": "kept", **bad}))
+            assert answer.status_code == 200
+            assert 'class="errorlist"' in answer.text, bad
+        account = credit.account_of(user_id=bob.pk, organization_id=acme.pk, at=timezone.now())
+        budgets.put_budget(
+            by=factories.actor(adam, acme), account=account, scope="key", subject=key.pk,
+            period="month", limit_nanos=USD, at=timezone.now(),
+        )  # fmt: skip
+        assert "An admin of the organization has set it" in client.get(page).text
+        answer = client.post(page, self.fields(name="new", days="kept", limit="99"))
+        assert (answer.status_code, ApiKey.unscoped.get().name) == (302, "new")
+
+    def test_a_key_that_has_ended_or_of_who_left_has_no_edit(
+        self, client, models, bob, alice, acme
+    ):
+        past = timezone.now() - timedelta(days=2)
+        ended = make(bob, acme, lifetime=timedelta(days=1), at=past).key
+        left = make(bob, acme).key
+        remove_member(
+            organization=acme, user_id=bob.pk, by=factories.actor(alice, acme), at=timezone.now()
+        )
+        client.force_login(bob)
+        for key in (ended, left):
+            page = f"/account/keys/{key.pk}"
+            assert "/edit" not in client.get(page).text
+            assert client.get(f"{page}/edit").status_code == 409
 
     def test_an_admin_pauses_and_revokes_what_belongs_to_the_organization(
         self, client, models, bob, adam, acme

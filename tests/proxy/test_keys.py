@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import aiohttp
 import openai
@@ -12,15 +13,18 @@ from django.utils import timezone
 
 from accounts import api_keys
 from accounts.models import ApiKey
+from audit.models import Entry
 from credits import actions as credit
 from credits import budgets
 from credits.models import Account, Budget
+from orgs.actions import put_member
 from proxy import actions, keys
-from proxy.models import Completion
+from proxy.models import LanguageModel
 from roocloud.lib.money import NANOS_PER_USD as USD
-from roocloud.lib.refusals import Forbidden, InvalidInput, NotFound
+from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound
 from tests import factories
 from tests.fakes.upstream import KEY, fake_upstream
+from tests.proxy.test_completions import settled
 
 PRICE = actions.NewPrice(3 * USD, 15 * USD)
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -85,7 +89,7 @@ class TestCompletions:
 
         assert ask(issued.secret).choices[0].message.content
 
-        row = Completion.unscoped.get()
+        row = settled(account)
         assert (row.api_key_id, row.user_id, row.organization_id) == (
             issued.key.pk, bob.pk, acme.pk,
         )  # fmt: skip
@@ -189,6 +193,107 @@ class TestMaking:
         assert not ApiKey.unscoped.exists()
 
 
+class TestChanging:
+    """MO9: all of a key but its secret and its context, by its owner."""
+
+    def change(self, person, org, key, *, limit=None, **more) -> None:
+        facts = {"name": key.name, "note": key.note, "model_ids": key.model_ids,
+                 "expires_at": key.expires_at, **more}  # fmt: skip
+        keys.change_key(
+            by=factories.actor(person, org), key=key, facts=api_keys.KeyFacts(**facts),
+            limit=limit, at=timezone.now(),
+        )  # fmt: skip
+
+    def test_counts_at_once_and_is_on_the_trail(self, client, models, bob, acme):
+        issued = make(bob, acme)
+        headers = {"X-Api-Key": issued.secret}
+        assert len(client.get("/proxy/v1/models", headers=headers).json()["data"]) == 2
+        ends = timezone.now() + timedelta(days=3)
+        self.change(bob, acme, issued.key, name="ci", model_ids=["fake/other"], expires_at=ends)
+
+        listed = client.get("/proxy/v1/models", headers=headers).json()["data"]
+        assert [entry["id"] for entry in listed] == ["fake/other"]
+        entry = Entry.objects.get(action="api_key.changed")
+        assert (entry.actor_id, entry.organization_id, entry.target_id) == (
+            bob.pk, acme.pk, issued.key.pk,
+        )  # fmt: skip
+        assert entry.before == {"name": "notebook", "models": [], "expires_at": None}
+        assert entry.after == {
+            "name": "ci", "models": ["fake/other"], "expires_at": ends.isoformat(),
+        }  # fmt: skip
+
+    def test_what_is_the_same_is_not_written(self, models, bob, acme):
+        key = make(bob, acme, usd=5).key
+        rows = Entry.objects.count()
+        self.change(bob, acme, key, limit=keys.Limit(5 * USD, "month"))
+        assert Entry.objects.count() == rows
+
+    def test_is_its_owners(self, models, bob, adam, acme):
+        """A1"""
+        key = make(bob, acme).key
+        with pytest.raises(Forbidden):
+            self.change(adam, acme, key, name="mine")
+        key.refresh_from_db()
+        assert key.name == "notebook"
+
+    def test_takes_models_that_the_owner_may_use_and_keeps_those_it_had(self, models, bob, acme):
+        key = make(bob, acme, model_ids=["fake/plain"]).key
+        LanguageModel.unscoped.filter(model_id="fake/plain").update(visible=False)
+        self.change(bob, acme, key, model_ids=["fake/plain", "fake/other"])
+        with pytest.raises(InvalidInput) as refused:
+            self.change(bob, acme, key, model_ids=["no/such"])
+        assert refused.value.field == "models"
+        self.change(bob, acme, key, model_ids=["fake/other"])
+        with pytest.raises(InvalidInput):
+            self.change(bob, acme, key, model_ids=["fake/plain"])
+
+    @pytest.mark.parametrize("more", [{"name": " "}, {"days": -1}, {"days": 1200}])
+    def test_what_makes_no_key_changes_none(self, models, bob, acme, more):
+        key = make(bob, acme).key
+        if days := more.pop("days", 0):
+            more["expires_at"] = timezone.now() + timedelta(days=days)
+        with pytest.raises(InvalidInput):
+            self.change(bob, acme, key, limit=keys.Limit(USD, "day"), **more)
+        assert not Budget.unscoped.exists()
+
+    def test_what_has_ended_stays_so(self, models, bob, acme):
+        past = make(
+            bob, acme, lifetime=timedelta(days=1), at=timezone.now() - timedelta(days=2)
+        ).key
+        revoked = make(bob, acme).key
+        api_keys.revoke_key(key=revoked, by=factories.actor(bob, acme), at=timezone.now())
+        for key in (past, revoked):
+            with pytest.raises(Conflict):
+                self.change(bob, acme, key, name="again", expires_at=None)
+
+    def test_its_budget_is_changed_moved_and_removed(self, models, bob, acme):
+        key = make(bob, acme, usd=5).key
+        for limit in (keys.Limit(9 * USD, "month"), keys.Limit(9 * USD, "day"), None):
+            self.change(bob, acme, key, limit=limit)
+            found = Budget.unscoped.values_list("limit_nanos", "period", "subject")
+            assert list(found) == ([(limit.limit_nanos, limit.period, key.pk)] if limit else [])
+
+    def test_what_an_admin_has_set_stays(self, models, bob, adam, acme, account):
+        """A1: neither by another limit nor by another period."""
+        key = make(bob, acme).key
+        budgets.put_budget(
+            by=factories.actor(adam, acme), account=account, scope="key", subject=key.pk,
+            period="month", limit_nanos=USD, at=timezone.now(),
+        )  # fmt: skip
+        for limit in (None, keys.Limit(9 * USD, "month"), keys.Limit(9 * USD, "day")):
+            self.change(bob, acme, key, limit=limit, note=f"{limit}")
+            assert Budget.unscoped.get().limit_nanos == USD
+
+    def test_is_for_roles_that_may_spend(self, models, bob, alice, acme):
+        key = make(bob, acme).key
+        put_member(
+            organization=acme, user=bob, role="readonly", by=factories.actor(alice, acme),
+            at=timezone.now(),
+        )  # fmt: skip
+        with pytest.raises(Forbidden):
+            self.change(bob, acme, key, name="x")
+
+
 class TestBudgetsOfKeys:
     """A member sets those of their own keys, and lifts none that an admin has set."""
 
@@ -249,9 +354,9 @@ class TestBudgetsOfKeys:
 
     def spend(self, account, key, nanos):
         at = timezone.now()
-        request = credit.HoldRequest(account.pk, f"h-{nanos}", nanos, {"key": key.pk})
+        request = credit.HoldRequest(account.pk, nanos, {"key": key.pk})
         (hold,) = credit.place_holds([request], at=at)
-        credit.settle_holds([credit.Settlement(hold, nanos)], at=at)
+        credit.settle_holds([credit.Charge(hold, f"run-{nanos}", nanos)], closing=[hold], at=at)
 
     def test_show_what_the_key_spent_of_those_that_apply(
         self, bob, adam, mallory, acme, evil, account
@@ -306,8 +411,6 @@ class TestTheCommand:
 
 def test_the_secret_is_in_no_log_and_no_trail(client, models, bob, acme, caplog):
     """I1"""
-    from audit.models import Entry
-
     issued = make(bob, acme)
     client.get("/proxy/v1/models", headers={"X-Api-Key": issued.secret})
     client.get("/api/extension-settings", headers={"Authorization": f"Bearer {issued.secret}"})

@@ -1,17 +1,22 @@
 """Which upstream answers, and what happens when one does not."""
 
+import asyncio
+import itertools
 from collections import Counter
 from dataclasses import replace
 
 import openai
 import pytest
 from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from credits import actions as credit
-from proxy import actions
+from proxy import actions, dialects, upstreams
 from proxy.catalogue import Way
 from proxy.models import Completion, Route, Upstream
 from proxy.routing import OPEN_S, OPENS_AFTER, Breaker, in_order
+from proxy.upstream_errors import UpstreamRefused
 from roocloud.lib.money import NANOS_PER_USD as USD
 from tests import factories
 from tests.fakes.upstream import KEY, fake_upstream
@@ -64,6 +69,52 @@ class TestTheBreaker:
         assert not breaker.is_open("a", now=3 * OPEN_S)
 
 
+EVENT = b'data: {"choices": [{"delta": {"content": "A"}}]}\n\n'
+ERROR = b'data: {"error": {"message": "Overloaded", "code": 529}}\n\n'
+
+
+class Arriving:
+    """A response whose bytes come in parts."""
+
+    def __init__(self, stream: bytes, cuts) -> None:
+        edges = [0, *sorted(set(cuts) & set(range(1, len(stream)))), len(stream)]
+        self._parts = [stream[a:b] for a, b in itertools.pairwise(edges)]
+        self.content, self.headers = self, {}
+
+    async def readany(self) -> bytes:
+        return self._parts.pop(0) if self._parts else b""
+
+
+async def begun(stream: bytes, cuts) -> bytes:
+    """The bytes that pass of a stream, or its refusal."""
+    response, translator = Arriving(stream, cuts), dialects.of(WAY).stream(created=7)
+    passing = await upstreams._head(WAY, response, translator)
+    while data := await response.readany():
+        passing += translator.feed(data)
+    return passing
+
+
+class TestTheFirstEvent:
+    @given(st.lists(st.integers(1, 300), max_size=40))
+    @settings(max_examples=100, deadline=None)
+    def test_is_awaited_however_the_stream_was_cut_and_changes_nothing(self, cuts):
+        """F4"""
+        for whole in (
+            EVENT * 3,
+            b": hi\n\n\r\n" + EVENT + ERROR,
+            EVENT.strip(),
+            b"data:" * 9 + EVENT,
+        ):
+            assert asyncio.run(begun(whole, cuts)) == whole
+        for failed in (ERROR + EVENT, b": hi\n\ndata:\n\n" + ERROR, ERROR.strip()):
+            with pytest.raises(UpstreamRefused, match="Overloaded"):
+                asyncio.run(begun(failed, cuts))
+
+    def test_is_not_waited_for_without_end(self):
+        endless = b": hi\n" * 2**18
+        assert asyncio.run(begun(endless + ERROR, range(0, 2**22, 2**16))) == endless + ERROR
+
+
 @pytest.fixture(scope="module")
 def second():
     with fake_upstream() as fake:
@@ -77,7 +128,11 @@ def client(live_url, transactional_db, second, alice):
     first = actions.put_upstream(name="first", base_url=second.url, api_key=KEY, by=None, at=at)
     good = actions.put_upstream(name="good", base_url=second.url, api_key=KEY, by=None, at=at)
     second.requests.clear()
-    for what in ("status-500", "status-429", "status-401", "status-400", "plain", "breaks"):
+    for what in (
+        "status-500", "status-429", "status-401", "status-400", "plain", "breaks", "refuses-529",
+        "refuses-429", "refuses-rate_limit_exceeded", "refuses-oddly", "refuses-400", "hollow",
+        "unstreamed", "fails", "refuses-400-too-many-tokens",
+    ):  # fmt: skip
         for upstream, name in ((first, what), (good, "plain")):
             actions.put_model(
                 model_id=f"m/{what}", upstream=upstream, upstream_model=name,
@@ -108,6 +163,54 @@ class TestFallback:
         row = Completion.unscoped.get()
         assert (row.upstream_name, row.status) == ("good", "done")
         assert [attempt["upstream"] for attempt in row.attempts] == ["first"]
+
+    @pytest.mark.parametrize(
+        ("what", "error"),
+        [
+            ("refuses-529", "upstream_failed"), ("refuses-429", "rate_limit_exceeded"),
+            ("refuses-rate_limit_exceeded", "rate_limit_exceeded"),
+            ("refuses-oddly", "upstream_failed"), ("hollow", "upstream_failed"),
+            ("unstreamed", "upstream_failed"),
+        ],
+    )  # fmt: skip
+    def test_a_stream_that_begins_with_an_error_has_not_begun(self, client, what, error):
+        """PX2: its status is 200, and nothing of it has gone to the client."""
+        answer = ask(client, f"m/{what}", stream=True)
+        assert "".join(c.choices[0].delta.content or "" for c in answer if c.choices)
+        all_settled()
+        row = Completion.unscoped.get()
+        assert (row.upstream_name, row.status) == ("good", "done")
+        assert row.attempts == [{"upstream": "first", "error": error}]
+
+    @pytest.mark.parametrize(
+        ("what", "status", "code"),
+        [
+            ("refuses-400", 400, "upstream_refused"),
+            ("refuses-400-too-many-tokens", 400, "context_length_exceeded"),
+        ],
+    )
+    def test_an_error_of_the_callers_in_a_stream_has_its_status(
+        self, client, second, what, status, code
+    ):
+        with pytest.raises(openai.BadRequestError) as refused:
+            ask(client, f"m/{what}", stream=True)
+        assert (refused.value.status_code, refused.value.body["code"]) == (status, code)
+        assert len(second.requests) == 1
+        all_settled()
+        assert Completion.unscoped.get().cost_nanos == 0
+
+    def test_an_upstream_whose_streams_begin_with_errors_is_left_alone(self, client, second):
+        for _ in range(OPENS_AFTER):
+            list(ask(client, "m/refuses-529", stream=True))
+        asked = len(second.requests)
+        list(ask(client, "m/refuses-529", stream=True))
+        assert len(second.requests) == asked + 1
+        all_settled()
+
+    def test_an_error_after_the_first_event_is_the_clients_to_see(self, client, second):
+        with pytest.raises(openai.APIError, match="overloaded"):
+            list(ask(client, "m/fails", stream=True))
+        assert len(second.requests) == 1
 
     def test_what_the_caller_did_wrong_is_not_tried_elsewhere(self, client, second):
         with pytest.raises(openai.BadRequestError):

@@ -110,6 +110,29 @@ class TestItsModels:
         assert not LanguageModel.unscoped.exists(), "all or nothing"
         assert "Choose a model first" in text_of(cockpit.post(path, fields))
 
+    def test_of_other_kinds_have_prices_of_their_own(self, cockpit, upstream, fake, client):
+        embed = {"id": "acme/embed", "pricing": {"prompt": "0.00000002", "completion": "0"}}
+        fake.models = {"data": [embed, {"id": "acme/flux", "type": "image"}]}
+        path = address(upstream, "models")
+        page = cockpit.get(path)
+        said, fields = text_of(page), form_of(page)
+        assert "acme/embed Embedding new" in said
+        assert "acme/flux Image new No price is known" in said
+        prices = {name for name in fields if not name.startswith(("listed", "csrf"))}
+        assert prices == {"input-0", "image-1", "input-1", "output-1", "cache_read-1"}
+
+        chosen = {**fields, "take-0": "take", "take-1": "take"}
+        assert "Give acme/flux a price" in text_of(cockpit.post(path, chosen))
+        cockpit.post(path, {**chosen, "image-1": "0.04"})
+        found = {model.model_id: model for model in LanguageModel.unscoped.all()}
+        assert {key: model.kind for key, model in found.items()} == {
+            "acme/embed": "embedding", "acme/flux": "image",
+        }  # fmt: skip
+        assert found["acme/flux"].prices.get().image_nanos == USD // 25
+        assert found["acme/embed"].prices.get().given() == (USD // 50, 0, None, None)
+        assert "Nothing is new or changed" in text_of(cockpit.get(path))
+        assert client.get("/proxy/v1/models").json()["data"] == [], "trap 28"
+
     def test_0_is_a_price(self, cockpit, upstream, fake, client):
         fake.models = {"data": [BARE]}
         path = address(upstream, "models")
@@ -246,8 +269,8 @@ def test_anthropics_own_api_is_asked_in_its_words(upstream, fake):
         ("/v1/models", None),
         (
             "/v1/messages",
-            {"model": "claude-opus-4-6", "messages": [{"role": "user", "content": "Hi"}],
-             "max_tokens": 1},
+            {"model": "claude-opus-4-6", "max_tokens": 1, "messages": [{"role": "user", "content": [
+                {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]}]},
         ),
     ]  # fmt: skip
 
@@ -349,6 +372,12 @@ class TestWhatIsWrong:
         assert state == "bad"
         assert words in said
         assert KEY not in said
+
+    def test_a_model_that_is_none(self, upstream, fake):
+        """F5"""
+        state, said = steps(upstream, model="m" * 201)["Completion"]
+        assert (state, said) == ("bad", "model: must be the id of a model")
+        assert len(fake.asked) == 1
 
     def test_a_key_that_the_list_does_not_ask_for(self, upstream, fake: FakeLister):
         fake.completion_status = 401

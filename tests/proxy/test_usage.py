@@ -12,15 +12,18 @@ from django.core.management import call_command
 from django.test import AsyncClient
 from django.utils import timezone
 
+from accounts import api_keys
 from credits import actions as credit
 from orgs import documents
 from proxy import actions, admission, catalogue, usage_days
 from proxy.calls import read
-from proxy.models import Completion, UsageDay
+from proxy.holds import OpenHold
+from proxy.models import Completion, UsageDay, new_completion_id
 from proxy.pricing import Usage
 from roocloud.lib.money import NANOS_PER_USD as USD
 from tasks_sharing import actions as tasks
 from tests import factories
+from tests.proxy.test_keys import make
 
 PRICE = actions.NewPrice(3 * USD, 15 * USD, cache_read=3 * USD // 10)
 
@@ -52,18 +55,24 @@ def complete(models):
     return run
 
 
-def begin(person, org, *, model="v/one", task="", at=None):
+def order_of(person, org, *, model="v/one", task="", at=None):
     at = at or timezone.now()
     actor = factories.actor(person, org)
     account = credit.account_of(user_id=person.pk, organization_id=actor.organization_id, at=at)
     credit.grant(account=account, amount_nanos=1000 * USD, key="g", by=None, at=at, note="")
     call = read(b'{"model": "%s", "messages": [{"role": "user"}]}' % model.encode())
-    order = admission.check(
+    return admission.check(
         actor=actor, account_id=account.pk, allow_list=documents.DEFAULT.allow_list,
         catalogue=catalogue.read(at=timezone.now()), call=call, task_id=task, at=at,
     )  # fmt: skip
-    (admitted,) = admission.admit([order])
-    return admitted
+
+
+def begin(person, org, **what):
+    order = order_of(person, org, **what)
+    request = credit.HoldRequest(order.account_id, order.worst_nanos, order.subjects)
+    (hold,) = credit.place_holds([request], at=order.at)
+    opened = OpenHold(hold, (), usable_until=order.at, calls=1)
+    return admission.Admitted(new_completion_id(), opened, order)
 
 
 def finish(
@@ -83,7 +92,7 @@ def finish(
         )
         for one in admitted
     ]
-    admission.settle(results)
+    admission.settle(results, closing=[one.hold.hold for one in admitted])
     return [Completion.unscoped.get(pk=one.completion_id) for one in admitted]
 
 
@@ -125,8 +134,8 @@ class TestTheDailySums:
             ]
             used = Usage(draw.randrange(900), draw.randrange(300), cache_read=draw.randrange(50))
             if draw.random() < 0.2:
-                progress = [admission.Progress(one, used) for one in batch]
-                admission.save_progress(progress, started)
+                progress = [admission.Progress(one, used, "east") for one in batch]
+                admission.save_progress(progress, [one.hold.hold.pk for one in batch], started)
                 continue  # its process died
             finish(
                 batch, used, status=draw.choice(["done", "failed", "cut"]),
@@ -151,7 +160,8 @@ class TestTheDailySums:
     def test_late_progress_changes_nothing_that_is_settled(self, models, alice, acme):
         admitted = begin(alice, acme)
         (row,) = finish([admitted], Usage(100, 10))
-        admission.save_progress([admission.Progress(admitted, Usage(50, 5))], timezone.now())
+        progress = [admission.Progress(admitted, Usage(50, 5), "east")]
+        admission.save_progress(progress, [], timezone.now())
         again = Completion.unscoped.get()
         assert (again.prompt_tokens, again.cost_nanos) == (100, row.cost_nanos)
         assert right()
@@ -172,7 +182,7 @@ class TestTheDailySums:
         self, models, alice, acme, django_assert_num_queries, django_assert_max_num_queries
     ):
         some, many = [begin(alice, acme)], [begin(alice, acme) for _ in range(20)]
-        with django_assert_max_num_queries(8) as few:
+        with django_assert_max_num_queries(9) as few:
             finish_only(some)
         with django_assert_num_queries(len(few.captured_queries)):
             finish_only(many)
@@ -182,7 +192,8 @@ def finish_only(admitted):
     used = Usage(100, 10)
     at = timezone.now()
     admission.settle(
-        [admission.Result(one, "done", used, False, "", "east", (), 1, at) for one in admitted]
+        [admission.Result(one, "done", used, False, "", "east", (), 1, at) for one in admitted],
+        closing=[one.hold.hold for one in admitted],
     )
 
 
@@ -241,10 +252,43 @@ class TestThePage:
         assert {name for name, (row,) in rows.items() if f"/usage/{row.pk}" in text} == left
         assert text.count('class="rows__main"') == 1
 
+    def test_is_filtered_by_an_api_key_with_its_sums(self, client, alice, bob, acme):
+        """MO9, A1: a member by their own keys, an admin by everybody's; revoked ones too."""
+        mine, theirs, gone = make(bob, acme).key, make(alice, acme).key, make(bob, acme).key
+        api_keys.revoke_key(key=gone, by=factories.actor(bob, acme), at=timezone.now())
+        made = {
+            key.pk: log(person, acme, 1, api_key_id=key.pk, cost_nanos=cost)[0]
+            for key, person, cost in (
+                (mine, bob, USD),
+                (theirs, alice, 2 * USD),
+                (gone, bob, 4 * USD),
+            )
+        }
+        log(bob, acme, 1, cost_nanos=8 * USD)
+        usage_days.rebuild()
+
+        def shown(asked: str) -> tuple[set[str], int]:
+            answer = client.get(f"/usage?{asked}")
+            rows = {row.api_key_id for row in answer.context["rows"]}
+            return rows, answer.context["totals"]["cost_nanos"] // USD
+
+        client.force_login(bob)
+        assert shown(f"key={mine.pk}") == ({mine.pk}, 1)
+        assert shown(f"key={gone.pk}") == ({gone.pk}, 4)
+        everything = ({mine.pk, gone.pk, ""}, 13)
+        assert shown(f"key={theirs.pk}") == shown(f"of=all&key={theirs.pk}") == everything
+        assert theirs.pk not in text_of(client.get("/usage"))
+        assert str(mine) in text_of(client.get(f"/usage/{made[mine.pk].pk}"))
+        assert f"/usage?key={mine.pk}" in text_of(client.get(f"/account/keys/{mine.pk}"))
+
+        client.force_login(alice)
+        assert shown(f"of=all&key={mine.pk}") == ({mine.pk}, 1)
+        assert bob.email in text_of(client.get("/usage?of=all"))
+
     @pytest.mark.parametrize(
         "asked",
         [
-            "first=x", "last=9999-12-31", "first=0001-01-01", "model=nope", "before=x", "status=x", "by=x",
+            "key=x", "first=x", "last=9999-12-31", "first=0001-01-01", "model=nope", "before=x", "status=x", "by=x",
             "before=0001-01-01T00:00:00%2B14:00~x", "before=2026-01-01T00:00:00%2B00:00~%00", "task=%00",
             "member=x", "by=member", "before=2026-01-01T00:00:00~x",
         ],
@@ -274,7 +318,7 @@ class TestThePage:
         log(alice, acme, 2)
         usage_days.rebuild()
         client.get("/usage?of=all")
-        with django_assert_max_num_queries(14) as few:
+        with django_assert_max_num_queries(15) as few:
             client.get("/usage?of=all")
         for number in range(30):
             log(bob, acme, 20, model_id=f"v/{number}", upstream_name=f"up-{number}")
@@ -322,7 +366,7 @@ class TestOneCompletion:
         for said in (
             "600 input", "\N{MULTIPLICATION SIGN} $3.00 / M", "= $0.0018<", "2,455 cache-read", "\N{MULTIPLICATION SIGN} $0.30 / M", "= $0.0007365<",
             "412 output", "\N{MULTIPLICATION SIGN} $15.00 / M", "= $0.00618<", "$0.0087165 on", "estimated",
-            f"entry {row.hold.entry.pk} of the ledger", "upstream_failed", "120 ms", "2,000 ms", "t-1",
+            f"entry {row.hold.entries.get().pk} of the ledger", "upstream_failed", "120 ms", "2,000 ms", "t-1",
         ):  # fmt: skip
             assert said in text, said
         assert row.cost_nanos == Decimal("0.0087165") * USD
@@ -380,7 +424,8 @@ class TestTheBillOfATask:
             complete(alice, acme, used, task="t-1")
         complete(alice, acme, Usage(4000, 0), task="t-2")
         complete(bob, acme, Usage(4000, 0), task="t-1")
-        begin(alice, acme, task="t-1")
+        runs = admission.Progress(begin(alice, acme, task="t-1"), Usage(9, 0), "east")
+        admission.save_progress([runs], [], timezone.now())
         client.force_login(alice)
 
         text = text_of(client.get("/task/t-1"))
@@ -428,6 +473,12 @@ class TestTheExport:
         assert len({row["id"] for row in read_export(alice)}) == 2503
         rows = read_export(alice, "model=v/two")
         assert [(row["member"], row["cost_nano_usd"]) for row in rows] == [(alice.email, "5")] * 3
+
+    def test_is_of_an_api_key_too(self, alice, acme):
+        key = make(alice, acme).key
+        log(alice, acme, 2)
+        log(alice, acme, 1, api_key_id=key.pk)
+        assert [row["api_key_id"] for row in read_export(alice, f"key={key.pk}")] == [key.pk]
 
     @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t"])
     def test_runs_nothing_in_a_spreadsheet(self, alice, acme, first):

@@ -8,6 +8,7 @@ import pytest
 from roocloud.lib import limits
 from roocloud.lib.ids import new_id
 from roocloud.lib.limits import Ask, Lease
+from tests.roocloud import arrivals
 
 
 def ask(key, *, per_minute=60, burst=20, cost=1) -> Ask:
@@ -90,3 +91,24 @@ async def test_without_redis_it_is_stricter_and_never_open(key, settings, monkey
     assert sum(allowed) == 20 * limits.ALONE
     assert (await limits.take([], [Lease(f"{key}-l", 4, "a")])).refused is None
     assert (await limits.take([], [Lease(f"{key}-l", 4, "b")])).refused is not None
+
+
+def test_without_redis_a_large_cost_is_owed_whole(key, monkeypatch):
+    """M1: else what costs more than a process's share would pass for the share."""
+    clock = [1000.0]
+    monkeypatch.setattr("roocloud.lib.limits.time.monotonic", lambda: clock[0])
+    alone = limits._Local()
+    passed = 0
+    for _ in range(600):  # ten minutes, a try a second, each as much as the whole burst
+        passed += alone.take([ask(key, cost=20)], [], share=limits.ALONE)[0] == 0
+        clock[0] += 1
+    assert passed == 8, "one in 80 seconds, for a quarter of one unit a second"
+
+
+@pytest.mark.postgresql
+def test_four_processes_decide_as_one_would(settings):
+    """M1: one pattern of each kind; ``make faults`` has fifty."""
+    for found in arrivals.played(arrivals.patterns(6, seed=1), redis_url=settings.REDIS_URL):
+        assert found.units_over <= 0, found
+        assert found.wrongly_refused == 0, found
+        assert found.passed > 0, found

@@ -26,7 +26,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--api-key",
             default=os.environ.get("ROOCLOUD_API_KEY", ""),
-            help="or set ROOCLOUD_API_KEY, which keeps the key out of the process list",
+            help="or set ROOCLOUD_API_KEY, which keeps the key out of the process list; what "
+            "bedrock and vertex take is in docs/admin.md",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

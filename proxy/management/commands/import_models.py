@@ -10,7 +10,7 @@ from django.utils import timezone
 from proxy import imports, listings, probe
 from proxy.imports import Change
 from proxy.listings import Catalogues, Listed
-from proxy.models import Upstream
+from proxy.models import LanguageModel, Upstream
 from roocloud.lib.refusals import Refusal
 
 _SIGNS = {"new": "+", "changed": "~", "gone": "-", "kept": "=", "same": " "}
@@ -124,9 +124,12 @@ class Command(BaseCommand):
         if change.changes_price and change.present:
             price = f"{imports.price_text(change.present)} -> {price}"
         facts = [f"{fact.label} {fact.before or 'none'} -> {fact.after}" for fact in change.facts]
-        words = [change.state if change.is_priced else f"{change.state}, not taken without a price"]
+        kind = "" if change.kind == LanguageModel.Kind.LANGUAGE else f" {change.kind} model"
+        words = [f"{change.state}{kind}"]
+        if not change.is_priced:
+            words = [f"{change.state}{kind}, not taken without a price"]
         if change.is_disputed and not is_named:
-            words = [f"{change.state}, taken only if --upstream names this one"]
+            words = [f"{change.state}{kind}, taken only if --upstream names this one"]
         return f"{_SIGNS[change.state]} {change.model_id}: " + "; ".join(
             [*words, price, *facts, *change.notes]
         )

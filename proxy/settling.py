@@ -1,0 +1,92 @@
+"""Settlements: each completion's end is written down and charged once, however often that fails.
+
+Nobody waits for one: the client has its answer. Those that end while one batch is written go into
+the next together, and what the database does not take now is tried again for as long as the process
+lives; if it dies, the sweep settles its completions at what was last saved (C4).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+from django.db import InterfaceError, OperationalError
+
+from proxy import admission, holds, metrics
+from proxy.admission import Result
+from roocloud.lib.threads import run_db
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 128
+#: Seconds between two tries; the last one goes on.
+_AGAIN_S = (0.1, 0.5, 2, 5, 10, 20, 30, 60)
+_DOWN = OperationalError, InterfaceError, OSError
+
+
+class _Lane:
+    """What is to be settled on one event loop."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Result] = deque()
+        self.worker: asyncio.Task[None] | None = None
+
+    def put(self, result: Result) -> None:
+        self.waiting.append(result)
+        if self.worker is None or self.worker.done():
+            self.worker = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        failures = 0
+        while self.waiting:
+            batch = [self.waiting.popleft() for _ in range(min(len(self.waiting), _BATCH))]
+            try:
+                await _settle(batch)
+            except _DOWN:
+                logger.exception("Completions were not settled", extra={"completions": len(batch)})
+                self.waiting.extendleft(reversed(batch))
+                await asyncio.sleep(_AGAIN_S[min(failures, len(_AGAIN_S) - 1)])
+                failures += 1
+            else:
+                failures = 0
+
+
+_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lane] = WeakKeyDictionary()
+
+
+def settle(result: Result) -> None:
+    """Take over what is to be settled."""
+    _lanes.setdefault(asyncio.get_running_loop(), _Lane()).put(result)
+
+
+async def settled() -> None:
+    """Returns when everything is, for shutdown and tests."""
+    lane = _lanes.get(asyncio.get_running_loop())
+    if lane is not None and lane.worker is not None:
+        await lane.worker
+
+
+async def _settle(batch: Sequence[Result]) -> None:
+    """Raises what says that the database is down; another fault is one result's alone."""
+    closing = holds.closing([result.admitted.hold for result in batch])
+    try:
+        costs = await run_db(admission.settle, batch, closing=[one.hold for one in closing])
+    except _DOWN:
+        raise
+    except Exception:
+        if len(batch) > 1:
+            for result in batch:
+                await _settle([result])
+            return
+        admitted = batch[0].admitted
+        logger.exception(
+            "A completion cannot be settled", extra={"completion": admitted.completion_id}
+        )
+        holds.abandon(admitted.hold)
+        return
+    for result, cost in zip(batch, costs, strict=True):
+        admitted = result.admitted
+        worst = admitted.order.worst_nanos
+        holds.settled(admitted.hold, worst_nanos=worst, cost_nanos=cost)
+        metrics.count(result, cost)
