@@ -1,11 +1,8 @@
 """Every write to tasks, messages and shares."""
 
-import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -17,23 +14,20 @@ from msgspec import UNSET
 from accounts.actors import Actor
 from audit import actions as audit
 from orgs import queries as orgs
-from roocloud.lib import crypto, wire
+from roocloud.lib import crypto
 from roocloud.lib.ids import digest, new_secret
-from roocloud.lib.money import MAX_NANOS, NANOS_PER_USD
 from roocloud.lib.refusals import NotFound, Refusal
 from roocloud.lib.text import clean_label
-from tasks_sharing import policy
+from tasks_sharing import detection, guard, images, policy
+from tasks_sharing.figures import cost_nanos, count
+from tasks_sharing.messages import Read, prompt_of, read_message, read_stored
 from tasks_sharing.models import Message, Share, Task
 
 MAX_TASK_ID = 64
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_MAX_TS = 2**53
-_MAX_TOKENS = 10**12
 #: A share asks an editor for a backfill at most this often, so that its second try succeeds.
 BACKFILL_PAUSE = timedelta(minutes=1)
 _BATCH = 500
-#: After one of these nothing runs, until another message comes.
-_ENDS = frozenset({"completion_result", "resume_completed_task"})
 
 
 class SharingRefused(Refusal):
@@ -158,67 +152,17 @@ def _record_creation(task: Task, properties: dict[str, Any]) -> None:
     Task.unscoped.filter(pk=task.pk).update(**news)
 
 
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return 0
-    return int(min(max(value, 0), _MAX_TOKENS))
-
-
-def _cost_nanos(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return 0
-    return min(max(round(Decimal(repr(value)) * NANOS_PER_USD), 0), MAX_NANOS)
-
-
 def _record_completion(task: Task, properties: dict[str, Any]) -> None:
     """The only event that carries costs. ``inputTokens`` is the total, cached ones included."""
     Task.unscoped.filter(pk=task.pk).update(
-        tokens_in=F("tokens_in") + _count(properties.get("inputTokens")),
-        tokens_out=F("tokens_out") + _count(properties.get("outputTokens")),
-        cost_nanos=F("cost_nanos") + _cost_nanos(properties.get("cost")),
+        tokens_in=F("tokens_in") + count(properties.get("inputTokens")),
+        tokens_out=F("tokens_out") + count(properties.get("outputTokens")),
+        cost_nanos=F("cost_nanos") + cost_nanos(properties.get("cost")),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    ts: int
-    type: str
-    kind: str
-    document: dict[str, Any]
-
-    @property
-    def key(self) -> tuple[int, str, str]:
-        return self.ts, self.type, self.kind
-
-    @property
-    def is_partial(self) -> bool:
-        return self.document.get("partial") is True
-
-    @property
-    def ends_the_task(self) -> bool:
-        return self.kind in _ENDS and not self.is_partial
-
-    def row(self, task: Task) -> Message:
-        return Message(
-            task=task, ts=self.ts, type=self.type, kind=self.kind, body=wire.dumps(self.document)
-        )
-
-
-def _read_message(message: Any) -> _Read | None:
-    """None for what is no message: without a numeric ``ts`` it has no place in the conversation."""
-    if not isinstance(message, dict):
-        return None
-    ts = message.get("ts")
-    if isinstance(ts, bool) or not isinstance(ts, int | float) or not 0 <= ts <= _MAX_TS:
-        return None
-    type_ = message.get("type")
-    type_ = type_ if type_ in ("ask", "say") else "say"
-    kind = message.get(type_)
-    return _Read(int(ts), type_, clean_label(kind, 64) if isinstance(kind, str) else "", message)
-
-
 def _record_message(actor: Actor, task: Task, message: Any) -> None:
-    read = _read_message(message)
+    read = read_message(message)
     cloud = orgs.settings_of(task.organization_id).cloud
     if read is None or (task.organization_id and cloud.record_task_messages is not True):
         return
@@ -228,25 +172,17 @@ def _record_message(actor: Actor, task: Task, message: Any) -> None:
         ts=read.ts,
         type=read.type,
         kind=read.kind,
-        defaults={"body": row.body},
+        defaults={"body": row.body, "awaits_scan": guard.awaits_scan(task.pk)},
     )
+    images.keep(task, read.images)
     _retitle(task, read)
     if read.ends_the_task:
         Task.unscoped.filter(pk=task.pk).update(status=Task.Status.COMPLETED)
 
 
-def _prompt(messages: Iterable[_Read]) -> tuple[str, int] | None:
-    """The title of a conversation and the ``ts`` it is from: the first text that was said."""
-    texts = [m for m in messages if m.kind == "text" and isinstance(m.document.get("text"), str)]
-    if not texts:
-        return None
-    first = min(texts, key=lambda m: m.ts)
-    return clean_label(first.document["text"], 200), first.ts
-
-
-def _retitle(task: Task, message: _Read) -> None:
+def _retitle(task: Task, message: Read) -> None:
     """Events race: the database decides whether this text is earlier than the title's."""
-    if prompt := _prompt([message]):
+    if prompt := prompt_of([message]):
         title, ts = prompt
         Task.unscoped.filter(Q(title_ts=None) | Q(title_ts__gte=ts), pk=task.pk).update(
             title=title, title_ts=ts
@@ -280,7 +216,7 @@ def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetim
     place in the conversation is passed over; of elements with one key the last counts. None, and
     nothing changed, if this snapshot or a later one is stored already.
     """
-    reads = [read for read in map(_read_message, messages) if read is not None]
+    reads = [read for read in map(read_message, messages) if read is not None]
     unique = {read.key: read for read in reads}
     last_ts = max((read.ts for read in reads), default=-1)
     with transaction.atomic():
@@ -290,21 +226,23 @@ def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetim
             return None
         for row in task.messages.filter(ts=last_ts):
             # The snapshot caught a message while it streamed; its end has come since.
-            live = _read_message(wire.loads(row.body.encode()))
-            if live and not live.is_partial and live.key in unique and unique[live.key].is_partial:
+            live = read_stored(row)
+            if not live.is_partial and live.key in unique and unique[live.key].is_partial:
                 unique[live.key] = live
         finished = [read for read in unique.values() if not read.is_partial]
+        rows = guard.marked(task, (read.row(task) for read in unique.values()))
         Message.unscoped.filter(task=task, ts__lte=last_ts).delete()
-        Message.unscoped.bulk_create(
-            (read.row(task) for read in unique.values()), batch_size=_BATCH
-        )
+        Message.unscoped.bulk_create(rows, batch_size=_BATCH)
+        images.keep(task, (found for read in unique.values() for found in read.images))
         news: dict[str, Any] = {"backfilled_at": requested_at, "backfill_failed_at": None}
         if finished and not task.messages.filter(ts__gt=last_ts).exists():
             ends = max(finished, key=lambda read: read.ts).ends_the_task
             news["status"] = Task.Status.COMPLETED if ends else Task.Status.RUNNING
-        if prompt := _prompt(unique.values()):
+        if prompt := prompt_of(unique.values()):
             news["title"], news["title_ts"] = prompt
         Task.unscoped.filter(pk=task.pk).update(**news)
+    if task.guarded_by:
+        guard.scan(task, at=requested_at)  # here, and not at the expense of the next reader
     return len(unique)
 
 
@@ -331,9 +269,20 @@ class Shared:
     is_new: bool
 
 
+def _scan(task: Task, *, at: datetime) -> None:
+    """Now, if the rules are loaded; else beside the request, since editors wait half a minute. In
+    both cases readers see nothing that was not scanned."""
+    if detection.is_prepared():
+        guard.scan(task, at=at)
+        return
+    from tasks_sharing.tasks import scan_task  # which imports this module
+
+    scan_task.delay_on_commit(task_id=task.pk)
+
+
 def share_task(*, actor: Actor, task_id: str, visibility: str, at: datetime) -> Shared:
     """A link to one of the actor's tasks; for one that is shared already, its link, renewed
-    (protocol/tasks-and-telemetry.md §4).
+    (protocol/tasks-and-telemetry.md §4). A public one masks the secrets of the task from the start.
 
     Raises SharingRefused by policy, and BackfillWanted for a task that this server does not know
     whole: without its opening the reader would get a torn conversation.
@@ -348,6 +297,8 @@ def share_task(*, actor: Actor, task_id: str, visibility: str, at: datetime) -> 
     if _wants_backfill(task, at=at):
         Task.unscoped.filter(pk=task.pk).update(share_missed_at=at)
         raise BackfillWanted("Task not found")
+    if visibility == Share.Visibility.PUBLIC:
+        _scan(task, at=at)
     days = cloud.task_share_expiration_days
     expires_at = None if days is UNSET else at + timedelta(days=days)
     with transaction.atomic():

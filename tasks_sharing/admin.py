@@ -11,7 +11,8 @@ from accounts.actors import web_actor
 from roocloud.lib.admin import ReadOnlyAdmin
 from roocloud.lib.money import format_usd
 from tasks_sharing import actions
-from tasks_sharing.models import Message, Share, Task
+from tasks_sharing.imports.actions import cancel_import
+from tasks_sharing.models import Import, Message, Share, Task
 
 
 @admin.register(Task)
@@ -76,3 +77,21 @@ class ShareAdmin(ReadOnlyAdmin[Share]):
         for share in queryset.select_related("task"):
             actions.revoke_share(share=share, by=web_actor(request), at=timezone.now())
         self.message_user(request, "The links do not work any more.", messages.SUCCESS)
+
+
+@admin.register(Import)
+class ImportAdmin(ReadOnlyAdmin[Import]):
+    list_display = ("started_at", "id", "owner", "organization", "state", "total", "error")
+    list_filter = ("state",)
+    list_select_related = ("owner", "organization")
+    search_fields = ("=id", "=owner__email")
+    date_hierarchy = "started_at"
+    ordering = ("-started_at", "id")
+    exclude = ("upload",)
+    actions = ("cancel",)
+
+    @admin.action(description="Cancel the chosen imports", permissions=["view"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Import]) -> None:
+        for run in queryset:
+            cancel_import(run=run, by=web_actor(request), at=timezone.now())
+        self.message_user(request, "They stop after the task that they are at.", messages.SUCCESS)

@@ -5,10 +5,11 @@ the result goes through a sanitizer, and the page's content policy stands behind
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
+from itertools import groupby, islice
 
 import nh3
 from django.core.cache import cache
@@ -17,12 +18,11 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
-from pygments.util import ClassNotFound
 
 from roocloud.lib.ids import digest
+from roocloud.lib.text import ESCAPES
+from tasks_sharing import diffs
+from tasks_sharing.highlighting import highlighted, language_of
 
 #: Characters of one message that are rendered; the rest can be downloaded. Bounds the work (F7).
 MAX_CHARS = 60_000
@@ -31,32 +31,24 @@ MAX_MARKDOWN = 20_000
 #: Steps that a parser may take in excess of the text's length, see _is_costly.
 _MAX_STEPS = 3_000_000
 _MAX_CELLS = 4_000
-_MAX_HIGHLIGHT = 4_000
-_MAX_HIGHLIGHT_LINE = 300
-#: Highlighters whose work grows with the text alone. Those of java, perl, hcl and make do not.
-_LANGUAGES = {
-    "bash", "c", "cpp", "csharp", "css", "diff", "dockerfile", "go", "graphql", "html",
-    "javascript", "js", "json", "jsx", "kotlin", "lua", "markdown", "md", "php", "powershell", "py",
-    "python", "python3", "rb", "rs", "ruby", "rust", "scala", "scss", "sh", "shell", "sql", "swift",
-    "toml", "ts", "tsx", "typescript", "vue", "xml", "yaml", "yml", "zsh",
-}  # fmt: skip
 _TAGS = {
     "p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "s", "del", "code", "pre",
     "blockquote", "ul", "ol", "li", "a", "span", "div", "table", "thead", "tbody", "tr", "th", "td",
-    "img",
+    "img", "ins",
 }  # fmt: skip
 _ATTRIBUTES: dict[str, set[str]] = {
     "a": {"href", "title"},
     "img": {"src", "alt"},
     "ol": {"start"},
     "code": {"class"},
-    "span": {"class"},
-    "div": {"class"},
+    "span": {"class", "data-n"},
+    "div": {"class", "tabindex", "role", "aria-label", "aria-hidden"},
     "pre": {"class"},
+    "del": {"class"},
+    "ins": {"class"},
 }
 _DATA_IMAGE = re.compile(r"data:image/(?:png|jpe?g|gif|webp);base64,[A-Za-z0-9+/=\s]+")
 _CLASS = re.compile(r"[A-Za-z0-9 _-]{1,80}")
-_formatter = HtmlFormatter(nowrap=True)
 
 
 def is_data_image(url: object) -> bool:
@@ -65,15 +57,7 @@ def is_data_image(url: object) -> bool:
 
 
 def _highlight(code: str, language: str, _attributes: str) -> str:
-    if language not in _LANGUAGES or len(code) > _MAX_HIGHLIGHT:
-        return ""
-    if any(len(line) > _MAX_HIGHLIGHT_LINE for line in code.splitlines()):
-        return ""
-    try:
-        lexer = get_lexer_by_name(language)
-    except ClassNotFound:
-        return ""
-    return highlight(code, lexer, _formatter)
+    return "\n".join(highlighted(code.split("\n"), language))
 
 
 def _image(
@@ -92,7 +76,18 @@ def _image(
 def _markdown() -> MarkdownIt:
     parser = MarkdownIt("js-default", {"html": False, "linkify": False, "highlight": _highlight})
     parser.add_render_rule("image", _image)
+    parser.add_render_rule("table_open", _table)
+    parser.add_render_rule("table_close", _table)
     return parser
+
+
+def _table(
+    renderer: RendererHTML, tokens: list[Token], index: int, options: OptionsDict, env: EnvType
+) -> str:
+    """A wide table scrolls in a box of its own, which the keyboard reaches."""
+    if tokens[index].nesting < 0:
+        return "</table></div>"
+    return '<div class="wide" tabindex="0" role="region" aria-label="Table"><table>'
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
@@ -121,7 +116,6 @@ def _visible(text: str) -> str:
 
 
 _INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f\ud800-\udfff]")
-_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])?")
 
 
 def cut(text: str) -> tuple[str, bool]:
@@ -149,10 +143,10 @@ def _is_costly(text: str) -> bool:
     return steps > _MAX_STEPS or cells > _MAX_CELLS
 
 
-def markdown(text: str) -> SafeString:
+def markdown(text: str, _detail: str = "") -> SafeString:
     """Markdown as sanitized HTML; as it is where it is long, or made to keep a parser busy."""
     shown, _ = cut(text)
-    source = _visible(_ESCAPES.sub("", shown))
+    source = _visible(ESCAPES.sub("", shown))
     head = source[:MAX_MARKDOWN]
     if len(source) > MAX_MARKDOWN:
         head = head[: head.rfind("\n") + 1] or head
@@ -168,15 +162,18 @@ def markdown(text: str) -> SafeString:
 
 _SGR = re.compile(r"\x1b\[([0-9;]*)m")
 _COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"]
+_WEIGHTS = {1: "ansi-bold", 2: "ansi-dim", 3: "ansi-italic", 4: "ansi-underline"}
 
 
-def terminal(text: str) -> SafeString:
-    """Command output with its ANSI colours as classes; other escapes are dropped."""
+def terminal(text: str, _detail: str = "") -> SafeString:
+    """Command output with its ANSI colours as classes; other escapes are dropped, and of a line
+    that was written over again and again (a progress bar) the last state is shown."""
     shown, _ = cut(text)
+    shown = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in shown.split("\n"))
     parts: list[str] = []
     style: dict[str, str] = {}
     position = 0
-    for found in _ESCAPES.finditer(shown):
+    for found in ESCAPES.finditer(shown):
         parts.append(_styled(shown[position : found.start()], style))
         position = found.end()
         if sgr := _SGR.fullmatch(found[0]):
@@ -194,48 +191,105 @@ def _styled(text: str, style: Mapping[str, str]) -> str:
 
 def _restyle(style: dict[str, str], codes: str) -> dict[str, str]:
     style = dict(style)
-    for code in codes.split(";")[:20]:
-        number = int(code) if code and len(code) < 4 else 0
+    numbers = iter([int(code) if code and len(code) < 4 else 0 for code in codes.split(";")[:20]])
+    for number in numbers:
         if number == 0:
             style = {}
-        elif number == 1:
-            style["weight"] = "ansi-bold"
+        elif number in _WEIGHTS:
+            style[f"weight {number}"] = _WEIGHTS[number]
         elif number == 22:
-            style.pop("weight", None)
+            style = {
+                key: value for key, value in style.items() if key not in ("weight 1", "weight 2")
+            }
+        elif number in (23, 24):
+            style.pop(f"weight {number - 20}", None)
         elif number == 39:
             style.pop("colour", None)
+        elif number in (38, 48):
+            _skip_colour(numbers)
+            if number == 38:
+                style.pop("colour", None)
         elif 30 <= number <= 37 or 90 <= number <= 97:
             style["colour"] = f"ansi-{_COLOURS[number % 10]}"
     return style
 
 
-def diff(text: str) -> SafeString:
-    """A unified diff, or the client's SEARCH/REPLACE blocks, with changed lines marked."""
+def _skip_colour(numbers: Iterator[int]) -> None:
+    """Pass over the rest of a colour of 256 or of 16 million: the page has eight."""
+    for _ in range({5: 1, 2: 3}.get(next(numbers, 0), 0)):
+        next(numbers, None)
+
+
+# --- Diffs ------------------------------------------------------------------------------------
+
+#: Lines of one diff that are shown; each is several elements.
+MAX_DIFF_LINES = 1_500
+_MAX_DIFF_CHARS = 500_000
+
+
+def diff(text: str, path: str = "") -> SafeString:
+    """A diff, unified or of SEARCH/REPLACE blocks, to be read in one column or in two; other text
+    as it is. path: of the file, for its language."""
+    source = _visible(ESCAPES.sub("", text[:_MAX_DIFF_CHARS]))
+    hunks = diffs.read_unified(source) or diffs.read_blocks(source)
+    if not hunks:
+        return plain(text)
+    return _clean(f'<div class="diff">{"".join(_hunks(hunks, language_of(path)))}</div>')
+
+
+def _hunks(hunks: Sequence[diffs.Hunk], language: str) -> Iterator[str]:
+    left = MAX_DIFF_LINES
+    for hunk in hunks:
+        lines = hunk.lines[:left]
+        left -= len(lines)
+        if not lines:
+            break
+        if hunk.new_start and not (hunk.new_start == 1 and hunk is hunks[0]):
+            yield f'<div class="diff__place">Line {hunk.new_start}</div>'
+        elif hunk is not hunks[0]:
+            yield '<div class="diff__place">…</div>'
+        yield from _hunk(lines, hunk, language)
+    hidden = sum(len(hunk.lines) for hunk in hunks) - (MAX_DIFF_LINES - left)
+    if hidden:
+        yield f'<div class="diff__place">{hidden:,} more lines</div>'
+
+
+def _hunk(lines: Sequence[diffs.Line], hunk: diffs.Hunk, language: str) -> Iterator[str]:
+    sides = {}
+    for other, start in (("+", hunk.old_start), ("-", hunk.new_start)):
+        texts = [line.text.rstrip("\n") for line in lines if line.sign != other]
+        numbers = (f' data-n="{start + n}"' if start else "" for n in range(len(texts)))
+        rows = zip(numbers, highlighted(texts, language), strict=True)
+        sides[other] = iter([f"<span{number}>{html}\n</span>" for number, html in rows])
+    old, new = sides["+"], sides["-"]
+    for is_same, group in groupby(lines, key=lambda line: line.sign == " "):
+        run = list(group)
+        if is_same:
+            before, after = ("".join(islice(side, len(run))) for side in (old, new))
+            yield (
+                f'<div class="diff__same"><div class="diff__old" aria-hidden="true">{before}</div>'
+                f'<div class="diff__new">{after}</div></div>'
+            )
+            continue
+        removed = "".join(islice(old, sum(line.sign == "-" for line in run)))
+        added = "".join(islice(new, sum(line.sign == "+" for line in run)))
+        yield '<div class="diff__change">'
+        yield f'<del class="diff__old">{removed}</del>' if removed else ""
+        yield f'<ins class="diff__new">{added}</ins>' if added else ""
+        yield "</div>"
+
+
+def code(text: str, language: str = "") -> SafeString:
+    """Source code, or data."""
     shown, _ = cut(text)
-    lines = []
-    in_search = in_replace = False
-    for line in _visible(_ESCAPES.sub("", shown)).split("\n"):
-        state = ""
-        if line.startswith("<<<<<<< SEARCH"):
-            in_search, state = True, "mark"
-        elif in_search and line.startswith("======="):
-            in_search, in_replace, state = False, True, "mark"
-        elif in_replace and line.startswith(">>>>>>> REPLACE"):
-            in_replace, state = False, "mark"
-        elif line.startswith(("@@", "+++", "---", "===")):
-            state = "mark"
-        elif in_replace or line.startswith("+"):
-            state = "added"
-        elif in_search or line.startswith("-"):
-            state = "removed"
-        lines.append(f'<span class="line line-{state or "same"}">{escape(line)}</span>')
-    return _clean(f'<pre class="diff">{"".join(lines)}</pre>')
+    lines = _visible(ESCAPES.sub("", shown)).split("\n")
+    return _clean(f'<pre class="code">{chr(10).join(highlighted(lines, language))}</pre>')
 
 
-def plain(text: str) -> SafeString:
+def plain(text: str, _detail: str = "") -> SafeString:
     """Text as it is, in a box."""
     shown, _ = cut(text)
-    return _clean(f"<pre>{escape(_visible(_ESCAPES.sub('', shown)))}</pre>")
+    return _clean(f"<pre>{escape(_visible(ESCAPES.sub('', shown)))}</pre>")
 
 
 # --- A page of them ---------------------------------------------------------------------------
@@ -247,16 +301,19 @@ _TASTE, _TASTES = 1_000, 200_000
 _CACHED_S = 3600
 _CACHED_FROM = 200  # characters; to render fewer is quicker than to ask
 _CACHED_TO = 500_000
-_VERSION = 1  # to be raised when the same text becomes other HTML
-_COSTS: dict[Callable[[str], SafeString], int] = {markdown: 7, terminal: 2, diff: 2, plain: 1}
+_VERSION = 2  # to be raised when the same text becomes other HTML
+Renderer = Callable[[str, str], SafeString]
+_COSTS: dict[Renderer, int] = {markdown: 7, diff: 9, code: 8, terminal: 2, plain: 1}
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Text that a page is to show, and how. render: markdown, terminal, diff or plain."""
+    """Text that a page is to show, and how. render: markdown, terminal, diff, code or plain;
+    detail: what else it is to know, the path of a diff or the language of code."""
 
-    render: Callable[[str], SafeString]
+    render: Renderer
     text: str
+    detail: str = ""
 
     @property
     def cost(self) -> int:
@@ -265,7 +322,8 @@ class Part:
 
     @property
     def key(self) -> str:
-        return f"markup.{_VERSION}.{self.render.__name__}.{digest(self.text)}"
+        kind = f"{_VERSION}.{self.render.__name__}.{language_of(self.detail) or self.detail}"
+        return f"markup.{digest(kind + chr(0) + self.text)}"
 
 
 def render(parts: Sequence[Part]) -> list[tuple[SafeString, bool]]:
@@ -295,7 +353,7 @@ def render(parts: Sequence[Part]) -> list[tuple[SafeString, bool]]:
         key = keys.get(part, "")
         html = known.get(key) or made.get(key)
         if html is None:
-            html = str(part.render(part.text))
+            html = str(part.render(part.text, part.detail))
             if key and len(html) <= _CACHED_TO:
                 made[key] = html
         shown.append((mark_safe(html), is_cut))  # noqa: S308 - a renderer of this module made it

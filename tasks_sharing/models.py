@@ -1,12 +1,15 @@
 """Tasks, their messages, and the links that show them to others."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 from django.db import models
 from django.db.models import CheckConstraint, FilteredRelation, Q, UniqueConstraint
 
+from roocloud.lib import wire
 from roocloud.lib.ids import new_id
+from roocloud.lib.refusals import InvalidInput
 from roocloud.lib.scoped import ScopedManager
 
 if TYPE_CHECKING:
@@ -19,6 +22,14 @@ def _task_id() -> str:
 
 def _share_id() -> str:
     return new_id("share")
+
+
+def _import_id() -> str:
+    return new_id("import")
+
+
+def _mask_id() -> str:
+    return new_id("mask")
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -45,6 +56,7 @@ class Task(models.Model):
     class Status(models.TextChoices):
         RUNNING = "running", "Running"
         COMPLETED = "completed", "Completed"
+        STOPPED = "stopped", "Stopped"  # it was imported without an end
 
     id = models.CharField(primary_key=True, max_length=40, default=_task_id, editable=False)
     task_id = models.CharField(max_length=64)  # the client's own; unique for its owner alone
@@ -62,6 +74,7 @@ class Task(models.Model):
     repository_url = models.CharField(max_length=500, blank=True)
     repository_name = models.CharField(max_length=200, blank=True)
     branch = models.CharField(max_length=200, blank=True)
+    workspace = models.CharField(max_length=500, blank=True)  # a path on its owner's computer
     # Totals of the editor's "LLM Completion" events. Tokens in include cached ones.
     tokens_in = models.BigIntegerField(default=0)
     tokens_out = models.BigIntegerField(default=0)
@@ -73,6 +86,9 @@ class Task(models.Model):
     backfilled_at = models.DateTimeField(null=True)  # the whole conversation was stored
     backfill_failed_at = models.DateTimeField(null=True)  # the last snapshot could not be stored
     share_missed_at = models.DateTimeField(null=True)  # when a share last asked for a backfill
+    # The version of the detector that looks through the task's messages; empty: none does.
+    guarded_by = models.CharField(max_length=32, blank=True, db_default="")
+    masks_emails = models.BooleanField(default=False, db_default=False)
 
     unscoped = TaskQuerySet.as_manager()
     objects = ScopedManager.from_queryset(TaskQuerySet)()
@@ -94,6 +110,11 @@ class Task(models.Model):
         return self.task_id  # not the title: that is somebody's prompt
 
     @property
+    def tenant_id(self) -> str:
+        """Whose it is: an organization, or somebody's personal account."""
+        return self.organization_id or self.owner_id
+
+    @property
     def is_awaited(self) -> bool:
         """A snapshot was accepted and is not stored yet."""
         return self.backfill_requested_at is not None and (
@@ -112,6 +133,10 @@ class Message(models.Model):
     type = models.CharField(max_length=8)  # ask, say
     kind = models.CharField(max_length=64)  # of the ask or say
     body = models.TextField()  # ASCII JSON of the whole message (roocloud.lib.wire.dumps)
+    # Of a guarded task, and new or changed: nobody outside sees it before it was scanned.
+    awaits_scan = models.BooleanField(default=False, db_default=False)
+    # Of the body and the detector that scanned it: the same is not scanned twice.
+    scan_key = models.CharField(max_length=64, blank=True, db_default="")
 
     unscoped = models.Manager["Message"]()
 
@@ -119,9 +144,63 @@ class Message(models.Model):
         constraints = [
             UniqueConstraint(fields=["task", "ts", "type", "kind"], name="tasks_message_once")
         ]
+        indexes = [
+            models.Index("task", condition=Q(awaits_scan=True), name="tasks_message_awaits_scan")
+        ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.kind} {self.ts}"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The message as a client knows it, but for its images (tasks_sharing.pictures); empty if
+        that cannot be read. Its depth was checked when it was stored, so the quick reader will do,
+        where no lone surrogate stops it."""
+        try:
+            document = msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            try:
+                document = wire.loads(self.body.encode())
+            except InvalidInput:
+                return {}
+        return document if isinstance(document, dict) else {}
+
+
+class Image(models.Model):
+    """An image that messages carry, stored once for each tenant: that it is stored already tells
+    nobody of another tenant's."""
+
+    tenant_id = models.CharField(max_length=40)  # an organization's or a person's id
+    digest = models.CharField(max_length=64)  # SHA-256 of the bytes
+    content_type = models.CharField(max_length=20)  # what the bytes are
+    data = models.BinaryField()
+
+    unscoped = models.Manager["Image"]()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["tenant_id", "digest"], name="tasks_image_once_a_tenant")
+        ]
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class ImageUse(models.Model):
+    """A task that has, or had, an image in one of its messages."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="image_uses")
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="uses")
+
+    unscoped = models.Manager["ImageUse"]()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["task", "image"], name="tasks_image_use_once_a_task")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task_id} {self.image_id}"
 
 
 class ShareQuerySet(models.QuerySet["Share"]):
@@ -172,3 +251,138 @@ class Share(models.Model):
     @property
     def token_context(self) -> str:
         return f"tasks_sharing.share.token:{self.pk}"
+
+
+class ImportQuerySet(models.QuerySet["Import"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """The actor's own, wherever they put the tasks."""
+        return self.filter(owner_id=actor.user_id)
+
+    def running(self) -> Self:
+        return self.filter(state=Import.State.RUNNING)
+
+
+class Import(models.Model):
+    """An archive of tasks that somebody brought from their computer. The row is the job's state;
+    the archive lies in storage until the job ends."""
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        CANCELLED = "cancelled", "Cancelled"
+        FAILED = "failed", "Failed"
+
+    id = models.CharField(primary_key=True, max_length=40, default=_import_id, editable=False)
+    owner = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="imports")
+    organization = models.ForeignKey(  # where tasks that are new go; None: personal
+        "orgs.Organization", null=True, on_delete=models.CASCADE, related_name="imports"
+    )
+    upload = models.FileField(upload_to="imports/", max_length=200, blank=True)
+    total = models.PositiveIntegerField()  # tasks in the archive
+    state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
+    attempts = models.PositiveIntegerField(default=0)  # at the task that is next
+    error = models.CharField(max_length=300, blank=True)
+    started_at = models.DateTimeField()
+    tried_at = models.DateTimeField()  # the last sign of life
+    ended_at = models.DateTimeField(null=True)
+
+    unscoped = ImportQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(ImportQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=["owner"], condition=Q(state="running"), name="tasks_import_one_at_a_time"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["owner", "-started_at", "id"], name="tasks_import_of_owner"),
+            models.Index(fields=["state", "tried_at"], name="tasks_import_due"),
+        ]
+
+    def __str__(self) -> str:
+        return self.pk
+
+
+class ImportedTask(models.Model):
+    """What became of one task of an archive. It is made in the transaction that stores the task, so
+    an import that is started again goes on after it."""
+
+    class Outcome(models.TextChoices):
+        NEW = "new", "Imported"
+        ADDED = "added", "Messages added"
+        SAME = "same", "Already here"
+        SKIPPED = "skipped", "Skipped"
+
+    run = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="tasks")
+    position = models.PositiveIntegerField()  # in the archive
+    name = models.CharField(max_length=300)  # its folder there
+    task_id = models.CharField(max_length=64, blank=True)
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    reason = models.CharField(max_length=300, blank=True)  # why it was skipped
+    message_count = models.PositiveIntegerField(default=0)  # that were new
+
+    unscoped = models.Manager["ImportedTask"]()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["run", "position"], name="tasks_imported_once_a_run")
+        ]
+        indexes = [
+            models.Index(fields=["run", "outcome", "position"], name="tasks_imported_by_outcome")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.position}"
+
+
+class MaskQuerySet(models.QuerySet["Mask"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """Those of the actor's own tasks."""
+        return self.filter(task__in=Task.objects.visible_to(actor))
+
+
+class Mask(models.Model):
+    """Something of a task that its public link does not show.
+
+    Of the task and not of a share: it is there before the link is, and stays for the next one.
+    """
+
+    class Scope(models.TextChoices):
+        TEXT = "text", "Text"
+        FILE = "file", "File"
+        MESSAGE = "message", "Message"
+
+    id = models.CharField(primary_key=True, max_length=40, default=_mask_id, editable=False)
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="masks")
+    scope = models.CharField(max_length=8, choices=Scope)
+    kind = models.CharField(max_length=64)  # for readers: "GitHub token"
+    number = models.PositiveIntegerField()  # among the task's masks of that kind
+    fingerprint = models.CharField(max_length=64)  # of what is masked: the same is masked once
+    sealed = models.TextField(blank=True)  # needles of a text, path of a file (tasks_sharing.guard)
+    # The message that is masked, or in which it was first found. Its row changes with backfills.
+    message_ts = models.BigIntegerField()
+    message_type = models.CharField(max_length=8)
+    message_kind = models.CharField(max_length=64, blank=True)
+    made_by_id = models.CharField(max_length=40, blank=True)  # empty: the detector
+    created_at = models.DateTimeField()
+    lifted_at = models.DateTimeField(null=True, blank=True)  # the author found it harmless
+
+    unscoped = MaskQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(MaskQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["task", "fingerprint"], name="tasks_mask_once"),
+            UniqueConstraint(fields=["task", "kind", "number"], name="tasks_mask_numbered"),
+            CheckConstraint(
+                condition=Q(scope__in=["text", "file", "message"]), name="tasks_mask_known_scope"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} #{self.number}"
+
+    @property
+    def sealed_context(self) -> str:
+        return f"tasks_sharing.mask.sealed:{self.pk}"

@@ -1,24 +1,34 @@
 """The pages of tasks: lists, the task itself, and the share page."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
-from django.core.paginator import Page, Paginator
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.core.paginator import Paginator
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.actors import web_actor
 from roocloud.lib.access import public, signed_in
-from tasks_sharing import actions, bills, queries
-from tasks_sharing.conversation import image, items
+from roocloud.lib.threads import run_db
+from tasks_sharing import actions, bills, guard, images, markup, masking, patch, queries
+from tasks_sharing.markup import Part
+from tasks_sharing.masking import Masks
 from tasks_sharing.models import Message, Share, Task
+from tasks_sharing.transcript import Transcript
 
 TASKS_A_PAGE = 50
-MESSAGES_A_PAGE = 200
 
 View = Callable[..., HttpResponseBase]
 
@@ -44,15 +54,63 @@ def _guarded(view: View) -> View:
     return wrapped
 
 
-def _conversation(request: HttpRequest, task: Task) -> dict[str, Any]:
-    rows = Message.unscoped.filter(task=task).order_by("ts", "pk")
-    page: Page[Message] = Paginator(rows, MESSAGES_A_PAGE).get_page(request.GET.get("page"))
+def _transcript(task: Task, *, token: str = "", masks: Masks = masking.NONE) -> Transcript:
+    """The conversation of a task page, or of the share page of a token."""
+    path = reverse("share", args=[token]) if token else reverse("task", args=[task.task_id])
+    return Transcript(task, path=path, masks=masks)
+
+
+def conversation(request: HttpRequest, transcript: Transcript) -> dict[str, Any]:
+    """What the task page and the share page show of a conversation. Templates ask the transcript
+    for the parts that the cache does not have."""
+    page = transcript.page(request.GET.get("page"), at=request.GET.get("at", ""))
+    text = request.GET.get("find", "").replace("\x00", "").strip()[:200]
     return {
-        "task": task,
+        "task": transcript.task,
+        "transcript": transcript,
+        "span": transcript.span,
         "page": page,
-        "items": items(page.object_list, opens=page.number == 1),
-        "span": queries.span(task),
+        "window": transcript.window(page),
+        "text": text,
+        "found": transcript.find(text) if text else [],
     }
+
+
+def _changes(request: HttpRequest, transcript: Transcript) -> HttpResponse:
+    changes = transcript.changes()
+    texts = [Part(markup.diff, "".join(patch.lines_of(file)), file.path) for file in changes.files]
+    shown = [html for html, _ in markup.render(texts)]
+    files = list(zip(changes.files, shown, strict=True))
+    return render(
+        request,
+        "tasks_sharing/changes.html",
+        {"task": transcript.task, "transcript": transcript, "changes": changes, "files": files},
+    )
+
+
+_FILES = {"md": "text/markdown", "json": "application/json", "patch": "text/x-patch"}
+
+
+def _file(transcript: Transcript, form: str) -> HttpResponseBase:
+    """The conversation to keep: as Markdown, as the client's JSON, or its edits as a patch."""
+    headers = {
+        "Content-Type": f"{_FILES[form]}; charset=utf-8",
+        "Content-Disposition": f'attachment; filename="task-{transcript.task.task_id}.{form}"',
+    }
+    if form == "json":
+        return StreamingHttpResponse(_json(transcript), headers=headers)
+    site = settings.ROOCLOUD_PUBLIC_URL
+    pieces = transcript.as_patch(site=site) if form == "patch" else transcript.as_markdown()
+    return HttpResponse("".join(pieces).encode("utf-8", "replace"), headers=headers)
+
+
+async def _json(transcript: Transcript) -> AsyncGenerator[str, None]:
+    """In batches on the bounded pool: what is read slowly holds no connection."""
+    start, between = 0, "["
+    while lines := await run_db(transcript.json_lines, start):
+        yield between + "\n" + ",\n".join(lines)
+        start, between = start + len(lines), ","
+    yield "\n]\n" if start else "[]\n"
 
 
 def _opened(request: HttpRequest, task_id: str) -> Task:
@@ -70,13 +128,13 @@ def _followed(request: HttpRequest, token: str) -> Share | None:
     return found
 
 
-def _image(task: Task, message_id: int, index: int) -> HttpResponse:
+def _image(task: Task, message_id: int, index: int, masks: Masks = masking.NONE) -> HttpResponse:
     """An image that somebody attached: its bytes, under a type that the bytes themselves show."""
-    row = Message.unscoped.filter(task=task, pk=message_id).first()
-    found = image(row, index) if row else None
+    row = Message.unscoped.filter(task=task, pk=message_id).select_related("task").first()
+    found = images.find(masks.message(row), index) if row else None
     if found is None:
         raise Http404
-    return HttpResponse(found.data, content_type=found.content_type)
+    return HttpResponse(bytes(found.data), content_type=found.content_type)
 
 
 @_guarded
@@ -95,7 +153,7 @@ def share_image(request: HttpRequest, token: str, message_id: int, index: int) -
     found = _followed(request, token)
     if found is None:
         raise Http404
-    return _image(found.task, message_id, index)
+    return _image(found.task, message_id, index, guard.masks_for(found, at=timezone.now()))
 
 
 @_guarded
@@ -112,7 +170,7 @@ def task(request: HttpRequest, task_id: str) -> HttpResponse:
         else []
     )
     links = [(share, actions.url_of(share)) for share in shares]
-    context = _conversation(request, found)
+    context = conversation(request, _transcript(found))
     bill = bills.of(owner_id=found.owner_id, task_id=found.task_id)
     return render(
         request,
@@ -123,16 +181,38 @@ def task(request: HttpRequest, task_id: str) -> HttpResponse:
 
 @_guarded
 @require_safe
+@signed_in
+def task_changes(request: HttpRequest, task_id: str) -> HttpResponse:
+    """``/task/{id}/changes``: what became of each file."""
+    return _changes(request, _transcript(_opened(request, task_id)))
+
+
+@_guarded
+@require_safe
+@signed_in
+def task_file(request: HttpRequest, task_id: str, form: str) -> HttpResponseBase:
+    """``/task/{id}.md``, ``.json``, ``.patch``"""
+    return _file(_transcript(_opened(request, task_id)), form)
+
+
+@_guarded
+@require_safe
 @public(reason="a share link is for people without an account; who may see is decided inside")
-def share(request: HttpRequest, token: str) -> HttpResponse:
-    """``/share/{token}``. Unknown, revoked, expired and forbidden look the same (J3); a link for an
-    organization sends a signed-out visitor through the sign-in page, like every unknown link."""
+def share(request: HttpRequest, token: str, form: str = "") -> HttpResponseBase:
+    """``/share/{token}``, and ``/changes``, ``.md``, ``.json`` and ``.patch`` of it: one decision
+    for whatever form is asked for. Unknown, revoked, expired and forbidden look the same (J3); a
+    link for an organization sends a signed-out visitor through the sign-in page, like every unknown
+    link."""
     found = _followed(request, token)
     if found is None:
         if not request.user.is_authenticated:
             return render(request, "tasks_sharing/share_closed.html", status=404)
         raise Http404
-    context = _conversation(request, found.task)
+    masks = guard.masks_for(found, at=timezone.now())
+    transcript = _transcript(found.task, token=token, masks=masks)
+    if form:
+        return _changes(request, transcript) if form == "changes" else _file(transcript, form)
+    context = conversation(request, transcript)
     return render(request, "tasks_sharing/share.html", {**context, "share": found})
 
 

@@ -1,12 +1,29 @@
 """Reads of tasks, for pages and for other rooms."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from django.db.models import Count, Max, Min, QuerySet
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import (
+    Case,
+    Count,
+    F,
+    Func,
+    IntegerField,
+    Max,
+    Min,
+    Q,
+    QuerySet,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.functions import TruncDate
+from django.db.models.sql.compiler import SQLCompiler
 
 from accounts import memberships
 from accounts.actors import Actor
@@ -86,10 +103,80 @@ def may_follow(share: Share, *, viewer_id: str | None, at: datetime) -> bool:
 
 
 def span(task: Task) -> dict[str, Any]:
-    """Number of messages, and from when to when they were written (epoch ms)."""
+    """Number of messages, from when to when they were written (epoch ms), and the newest row."""
     return Message.unscoped.filter(task=task).aggregate(
-        count=Count("pk"), first_ms=Min("ts"), last_ms=Max("ts")
+        count=Count("pk"), first_ms=Min("ts"), last_ms=Max("ts"), newest=Max("pk")
     )
+
+
+class _Size(Func):
+    """Bytes of an ASCII text. PostgreSQL knows them without reading the text."""
+
+    function = "OCTET_LENGTH"
+    output_field = IntegerField()
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
+        return self.as_sql(compiler, connection, function="LENGTH", **context)
+
+
+#: Bytes of one message that are read for a page, and of all that one page reads (F7).
+MAX_BODY, MAX_BODIES = 2 * 2**20, 64 * 2**20
+
+
+def messages_of(task: Task, *, kinds: Collection[str] = ()) -> "QuerySet[Message]":
+    """The messages of a task in their order, all or those of some kinds, to be read() in part."""
+    rows = Message.unscoped.filter(task=task).order_by("ts", "pk")
+    return rows.filter(kind__in=kinds) if kinds else rows
+
+
+def read(rows: "QuerySet[Message]", *, is_bounded: bool = True) -> Iterator[Message]:
+    """Some of messages_of() with their bodies, in one query. Within bounds, the body of one that is
+    larger than MAX_BODY is empty, and so are all that come when MAX_BODIES were read."""
+    if not is_bounded:
+        yield from rows.iterator(100)
+        return
+    shown = Case(
+        When(size__lte=MAX_BODY, then=F("body")), default=Value(""), output_field=TextField()
+    )
+    left = MAX_BODIES
+    for row in rows.defer("body").annotate(size=_Size("body"), shown=shown).iterator(100):
+        left -= len(row.shown)
+        row.body = row.shown if left >= 0 else ""
+        yield row
+
+
+#: What the body of a tool has that changes a file or the to-do list.
+_CHANGING = ("Diff", "editedExistingFile", "newFileCreated", "insertContent", "searchAndReplace",
+             "updateTodoList")  # fmt: skip
+
+
+def telling(task: Task, *, kinds: Collection[str], opening: int | None) -> "QuerySet[Message]":
+    """Messages that an overview is made of: those of some kinds, less the texts after the one that
+    opens the conversation, and less tools that change nothing."""
+    changing = reduce(or_, (Q(body__contains=word) for word in _CHANGING))
+    return (
+        messages_of(task, kinds=kinds)
+        .exclude(~Q(pk=opening), kind="text")
+        .filter(~Q(kind="tool") | changing)
+    )
+
+
+def approved_until(task: Task) -> int:
+    """``ts`` of the last tool that was approved, as far as is known; -1 if none is."""
+    asked = messages_of(task, kinds=["tool"]).filter(type="ask")
+    found = asked.filter(body__contains='"isAnswered":true').aggregate(last=Max("ts"))
+    return -1 if found["last"] is None else int(found["last"])
+
+
+def places(task: Task) -> list[tuple[int, str]]:
+    """(pk, kind) of each message in their order, without reading them."""
+    return list(messages_of(task).values_list("pk", "kind")[:MAX_PLACES])
+
+
+#: Messages of one task that its overview knows.
+MAX_PLACES = 50_000
 
 
 @dataclass(frozen=True, slots=True)

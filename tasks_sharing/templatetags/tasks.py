@@ -1,8 +1,10 @@
 """Figures of a task in templates."""
 
 from django import template
+from django.template import Context
 
 from roocloud.lib.money import format_usd
+from tasks_sharing.transcript import Entry, Transcript
 
 register = template.Library()
 
@@ -24,3 +26,17 @@ def duration(span: dict[str, int | None]) -> str:
     if hours:
         return f"{hours} h {minutes % 60} min"
     return f"{minutes} min" if minutes else f"{seconds} s"
+
+
+@register.simple_tag(takes_context=True)
+def entry_url(context: Context, entry: Entry) -> str:
+    """Where a message is: on this page, or on another part of the conversation."""
+    path, page = context["transcript"].path, context["page"]
+    where = "" if entry.window == page.number else f"{path}?page={entry.window}"
+    return f"{where}#{entry.anchor}"
+
+
+@register.simple_tag
+def message_url(transcript: Transcript, anchor: str) -> str:
+    """Where the message of an anchor is."""
+    return transcript.link(anchor)

@@ -78,7 +78,7 @@ def test_the_whole_round(visitor, live_url, alice, acme):
     stranger = visitor()
     shared = stranger.go(url.replace(url.partition("/share")[0], live_url))
     assert "Check this server" in shared.inner_text("h1")
-    assert shared.inner_text("[data-role=result] strong") == "works"
+    assert shared.inner_text("[data-form=result] strong") == "works"
 
 
 def test_the_hand_off_opens_the_editor_with_no_ticket_twice(visitor, alice):
@@ -283,6 +283,12 @@ def test_an_api_key_is_made_used_and_ended(visitor, live_url, alice, acme):
     assert "$5.00" in page.inner_text("main")
     page.click("text=Manage")
     mine.look("account-keys-key")
+    page.click("text=Edit name, models")
+    page.wait_for_selector("text=The secret stays the same")
+    mine.look("account-keys-edit")
+    page.fill("[name=limit]", "7.5")
+    page.click("button:has-text('Save')")
+    page.wait_for_selector("text=$7.50")
     page.click("text=Pause the key")
     page.wait_for_selector("text=Resume the key")
     mine.look("account-keys-paused")

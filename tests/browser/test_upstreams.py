@@ -9,6 +9,7 @@ from proxy import actions
 from proxy.models import LanguageModel
 from tests import factories
 from tests.browser.test_round import log_in
+from tests.fakes.clouds import fake_vertex
 from tests.fakes.lister import KEY, fake_lister
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -71,3 +72,29 @@ def test_it_is_tested_and_its_models_are_taken(visitor, upstream):
     page.wait_for_selector("text=3 taken.")
     assert LanguageModel.unscoped.get(model_id="acme/coder").prices.count() == 2
     mine.look("upstream-models-after")
+
+
+def test_one_at_a_cloud_says_what_is_wrong_and_what_is_open(visitor):
+    root = factories.user("root@example.com", is_staff=True, is_superuser=True)
+    mine = visitor()
+    mine.go("/accounts/login/")
+    log_in(mine, root)
+    with fake_vertex() as fake:
+        page = mine.go("/admin/proxy/upstream/add/")
+        page.fill("[name=name]", "claude-google")
+        page.select_option("[name=kind]", "vertex")
+        page.fill("[name=base_url]", fake.url)
+        page.fill("[name=api_key]", "AIzaSyA-a-plain-key")
+        page.click("[name=_continue]")
+        page.wait_for_selector("text=must name the project and its location")
+        mine.look("upstream-at-a-cloud-refused")
+        page.fill("[name=base_url]", fake.base_url)
+        page.fill("[name=api_key]", fake.service_account())
+        page.click("[name=_continue]")
+        page.click("text=Test this upstream")
+        page.wait_for_selector("text=Name a model to see whether it works.")
+        mine.look("upstream-at-a-cloud-open")
+        page.fill("[name=model]", "claude-text")
+        page.click("text=Test again")
+        page.wait_for_selector("text=It works.")
+        mine.look("upstream-at-a-cloud-works")

@@ -1,13 +1,15 @@
 """A deployment in processes of its own, on the database that the tests run on."""
 
 import http.client
+import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,15 +25,18 @@ from tests.fakes.upstream import KEY, fake_upstream
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = Path(__file__).with_name("names")
 PUBLIC_HOST = "cloud.example.test"
-
-
-def pytest_collection_modifyitems(config, items):
-    """Production runs on PostgreSQL alone, so elsewhere its tests do not exist."""
-    if connection.vendor == "postgresql":
-        return
-    absent = [item for item in items if item.get_closest_marker("postgresql")]
-    config.hook.pytest_deselected(items=absent)
-    items[:] = [item for item in items if item not in absent]
+#: Runs the commands of a JSON list, and prints a list of what they printed.
+MANY = """
+import contextlib, io, json, os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "roocloud.settings"
+from django.core.management import execute_from_command_line
+printed = []
+for command in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        execute_from_command_line(["manage.py", *command])
+    printed.append(out.getvalue())
+print(json.dumps(printed))
+"""
 
 
 class Deployment:
@@ -50,8 +55,16 @@ class Deployment:
 
     def manage(self, *arguments: str) -> str:
         """What a command of manage.py printed."""
-        done = subprocess.run(  # noqa: S603 - our own interpreter and script
-            [sys.executable, "manage.py", *arguments],
+        return self._run("manage.py", *arguments).strip()
+
+    def manage_all(self, *commands: Sequence[str]) -> list[str]:
+        """What each of several commands printed; all in one process, which starts once."""
+        printed: list[str] = json.loads(self._run("-c", MANY, json.dumps(commands)))
+        return [text.strip() for text in printed]
+
+    def _run(self, *command: str) -> str:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and scripts
+            [sys.executable, *command],
             cwd=ROOT,
             env=self.env,
             capture_output=True,
@@ -60,7 +73,7 @@ class Deployment:
             timeout=180,
         )
         assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        return done.stdout
 
 
 def _free_port() -> int:
@@ -95,10 +108,13 @@ class Launcher:
     def __init__(self, folders: pytest.TempPathFactory, resources: ExitStack) -> None:
         self._folders = folders
         self._resources = resources
-        self._databases = 0
+        self._template: str | None = None
 
-    def embedded(self, *, processes: int = 1, env: dict[str, str] | None = None) -> Deployment:
-        """What ``make run`` starts, or several of it on one PostgreSQL and Redis."""
+    def embedded(
+        self, *, processes: int = 1, env: dict[str, str] | None = None, is_first_start: bool = False
+    ) -> Deployment:
+        """What ``make run`` starts, or several of it on one PostgreSQL and Redis. Unless it is the
+        first start, its database has its tables."""
         folder = self._folders.mktemp("deployment")
         ports = [_free_port() for _ in range(processes)]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
@@ -106,7 +122,10 @@ class Launcher:
             urls, {**self._base(folder), "ROOCLOUD_PUBLIC_URL": urls[0], **(env or {})}, folder
         )
         if connection.vendor == "postgresql":
-            made.env |= self._databases_of_its_own()
+            made.env |= self._databases_of_its_own(is_empty=is_first_start)
+        elif not is_first_start:
+            (folder / "data").mkdir()
+            shutil.copy(self._migrated(), folder / "data" / "roocloud.sqlite3")
         for port, url in zip(ports, urls, strict=True):
             self._serve(made, port, url)
         return made
@@ -119,7 +138,7 @@ class Launcher:
             [f"https://{PUBLIC_HOST}:{door.port}"],
             {
                 **self._base(folder),
-                **self._databases_of_its_own(),
+                **self._databases_of_its_own(is_empty=True),
                 "ROOCLOUD_MODE": "production",
                 "ROOCLOUD_PUBLIC_URL": f"https://{PUBLIC_HOST}:{door.port}",
                 "ROOCLOUD_SECRET_KEY": secrets.token_urlsafe(48),
@@ -153,17 +172,42 @@ class Launcher:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def _databases_of_its_own(self) -> dict[str, str]:
-        self._databases += 1
+    def _migrated(self) -> str:
+        """A database with its tables: a file on SQLite, a name on PostgreSQL."""
+        if self._template is None:
+            made = Deployment([], self._base(self._folders.mktemp("migrated")), Path())
+            self._template = f"{made.env['ROOCLOUD_DATA_DIR']}/roocloud.sqlite3"
+            if connection.vendor == "postgresql":
+                made.env |= self._databases_of_its_own(is_empty=True)
+                self._template = made.env["DATABASE_URL"].rpartition("/")[2]
+            made.manage("migrate")
+        return self._template
+
+    def _databases_of_its_own(self, *, is_empty: bool) -> dict[str, str]:
         name = f"roocloud_e2e_{os.getpid()}_{_free_port()}"
-        _admin(f"CREATE DATABASE {name}")
+        template = "template1" if is_empty else self._migrated()
+        _admin(f"CREATE DATABASE {name} TEMPLATE {template}")
+        _admin(f"ALTER DATABASE {name} SET synchronous_commit = off")  # no test cuts the power
         self._resources.callback(_admin, f"DROP DATABASE {name} WITH (FORCE)")
         given = settings.DATABASES["default"]
         place = f"{given['USER']}:{given['PASSWORD']}@{given['HOST']}:{given['PORT']}"
         return {
             "DATABASE_URL": f"postgres://{place}/{name}",
-            "REDIS_URL": _empty_redis(1 + self._databases),
+            "REDIS_URL": self._empty_redis(),
         }
+
+    def _empty_redis(self) -> str:
+        """A Redis database of its own: two deployments on one would take each other's jobs."""
+        server = settings.REDIS_URL.rpartition("/")[0]
+        for number in range(1, 15):
+            own = self._resources.enter_context(redis.Redis.from_url(f"{server}/{number}"))
+            if own.set("taken", "by a test", nx=True, ex=600):
+                self._resources.callback(own.flushdb)
+                for key in own.scan_iter():
+                    if key != b"taken":
+                        own.delete(key)
+                return f"{server}/{number}"
+        raise AssertionError("No free database in Redis")
 
     def _serve(self, made: Deployment, port: int, url: str) -> None:
         command = [sys.executable, "manage.py", "serve", "--port", str(port)]
@@ -190,14 +234,6 @@ def launch(tmp_path_factory) -> Iterator[Launcher]:
     module."""
     with ExitStack() as resources:
         yield Launcher(tmp_path_factory, resources)
-
-
-def _empty_redis(number: int) -> str:
-    """A Redis database of its own: two deployments on one would take each other's jobs."""
-    url = f"{settings.REDIS_URL.rpartition('/')[0]}/{number}"
-    with redis.Redis.from_url(url) as own:
-        own.flushdb()
-    return url
 
 
 def _admin(statement: str) -> None:

@@ -23,35 +23,31 @@ from proxy.models import Completion
 admission.settle_orphans(at=timezone.now() + admission.ORPHANED_AFTER)
 row = Completion.unscoped.select_related("hold__account").get()
 account = row.hold.account
-print(row.status, row.cost_nanos, row.hold.amount_nanos, account.balance_nanos, Entry.unscoped.count())
+print(row.status, row.cost_nanos, row.held_nanos, account.balance_nanos, Entry.unscoped.count())
 """
 
 
-def people(deployment) -> None:
-    deployment.manage(
-        "create_user", "alice@acme.example", "--password", PASSWORD, "--first-name", "Alice",
-        "--org", "Acme", "--credit", "5",
-    )  # fmt: skip
+PEOPLE = [
+    "create_user", "alice@acme.example", "--password", PASSWORD, "--first-name", "Alice",
+    "--org", "Acme", "--credit", "5",
+]  # fmt: skip
+TOKEN = ["create_job_token", "alice@acme.example", "--org", "Acme"]
 
 
-def models(
-    deployment, upstream, upstream_key, *, name="acme/coder", upstream_model="plain"
-) -> None:
-    deployment.manage(
-        "create_upstream", "fake", "--base-url", upstream.url, "--api-key", upstream_key
-    )
-    deployment.manage(
-        "create_model", name, "--upstream", "fake", "--upstream-model", upstream_model,
-        "--input-price", "3", "--output-price", "15", "--cached-input-price", "0.3",
-    )  # fmt: skip
+def models(upstream, upstream_key, *, name="acme/coder", upstream_model="plain") -> list[list[str]]:
+    """The commands that offer a model."""
+    return [
+        ["create_upstream", "fake", "--base-url", upstream.url, "--api-key", upstream_key],
+        ["create_model", name, "--upstream", "fake", "--upstream-model", upstream_model,
+         "--input-price", "3", "--output-price", "15", "--cached-input-price", "0.3"],
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def deployment(launch, upstream, upstream_key):
     """Two processes on PostgreSQL and Redis, one on SQLite; a priced model on a fake upstream."""
     made = launch.embedded(processes=2 if connection.vendor == "postgresql" else 1)
-    people(made)
-    models(made, upstream, upstream_key)
+    made.manage_all(PEOPLE, *models(upstream, upstream_key))
     return made
 
 
@@ -72,7 +68,7 @@ async def test_a_client_plays_the_whole_round(deployment):
 
 
 async def test_a_completion_lowers_the_balance_by_exactly_its_cost(deployment):
-    token = deployment.manage("create_job_token", "alice@acme.example", "--org", "Acme")
+    token = deployment.manage(*TOKEN)
     async with Editor(deployment.urls) as editor:
         editor.jwt = token
         before = await editor.balance()
@@ -85,7 +81,7 @@ async def test_a_completion_lowers_the_balance_by_exactly_its_cost(deployment):
 
 
 async def test_tasks_are_recorded_and_shared(deployment):
-    token = deployment.manage("create_job_token", "alice@acme.example", "--org", "Acme")
+    token = deployment.manage(*TOKEN)
     async with Editor(deployment.urls) as editor:
         editor.jwt = token
         await editor.record_task()
@@ -99,10 +95,8 @@ async def test_tasks_are_recorded_and_shared(deployment):
 
 
 def test_the_commands_may_be_run_again(deployment):
-    people(deployment)
-    people(deployment)
-
-    assert deployment.manage("check_ledger") == "Every balance is the sum of its entries."
+    *_, checked = deployment.manage_all(PEOPLE, PEOPLE, ["check_ledger"])
+    assert checked == "Every balance is the sum of its entries."
 
 
 async def kill_after(deployment, deadline, answer) -> None:
@@ -114,9 +108,8 @@ async def kill_after(deployment, deadline, answer) -> None:
 async def test_a_completion_survives_the_death_of_its_server(launch, upstream, upstream_key):
     """C4: killed in the middle of a stream, it is charged for what had passed, and no more."""
     made = launch.embedded()
-    people(made)
-    models(made, upstream, upstream_key, name="acme/endless", upstream_model="endless")
-    token = made.manage("create_job_token", "alice@acme.example", "--org", "Acme")
+    endless = models(upstream, upstream_key, name="acme/endless", upstream_model="endless")
+    *_, token = made.manage_all(PEOPLE, *endless, TOKEN)
     body = {
         "model": "acme/endless",
         "messages": [{"role": "user", "content": "Hello"}],
@@ -130,14 +123,14 @@ async def test_a_completion_survives_the_death_of_its_server(launch, upstream, u
             with pytest.raises(aiohttp.ClientError):
                 await kill_after(made, started + 5, answer)
 
-    swept = made.manage("shell", "-c", SWEEP)
+    swept, checked = made.manage_all(["shell", "-c", SWEEP], ["check_ledger"])
 
     status, cost, held, balance, entries = swept.splitlines()[-1].split()
     assert status == "orphaned"
     assert 0 < int(cost) <= int(held)
     assert int(balance) == 5 * 10**9 - int(cost)
     assert entries == "2"
-    assert made.manage("check_ledger") == "Every balance is the sum of its entries."
+    assert checked == "Every balance is the sum of its entries."
 
 
 def test_the_doctor_finds_a_healthy_server_healthy(deployment):
@@ -151,8 +144,8 @@ def test_the_doctor_finds_a_healthy_server_healthy(deployment):
 def test_production_works_as_the_operators_guide_sets_it_up(launch, upstream, upstream_key):
     """Behind TLS, with two web processes, a worker and a scheduler."""
     made = launch.production()
-    assert made.manage("create_user", "root@example.com", "--password", PASSWORD, "--staff")
-    models(made, upstream, upstream_key)
+    root = ["create_user", "root@example.com", "--password", PASSWORD, "--staff"]
+    made.manage_all(root, *models(upstream, upstream_key))
 
     seen = made.manage("doctor")
 
@@ -172,10 +165,11 @@ def test_without_an_upstream_the_demo_answers_and_says_what_it_is(launch):
 
 def test_a_first_administrator_is_made_once(launch):
     made = launch.embedded(
+        is_first_start=True,
         env={
             "ROOCLOUD_ADMIN_EMAIL": "root@example.com",
             "ROOCLOUD_UPSTREAM_BASE_URL": "http://127.0.0.1:9/v1",
-        }
+        },
     )
 
     made.manage("check")

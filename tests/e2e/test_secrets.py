@@ -57,17 +57,15 @@ async def test_no_log_holds_a_secret(launch, upstream, upstream_key):
         env={"ROOCLOUD_LOG_LEVEL": "DEBUG", "ROOCLOUD_ADMIN_PASSWORD": ADMIN_PASSWORD}
     )
     url = made.urls[0]
-    made.manage(
-        "create_user", "alice@acme.example", "--password", PASSWORD, "--org", "Acme",
-        "--credit", "5",
-    )  # fmt: skip
-    models(made, upstream, upstream_key)
-    for name, behaviour in (("refuses", "status-401"), ("fails", "fails"), ("breaks", "breaks")):
-        made.manage(
-            "create_model", f"acme/{name}", "--upstream", "fake", "--upstream-model", behaviour,
-            "--input-price", "3", "--output-price", "15",
-        )  # fmt: skip
-    job_token = made.manage("create_job_token", "alice@acme.example", "--org", "Acme")
+    alice = "alice@acme.example"
+    *_, job_token = made.manage_all(
+        ["create_user", alice, "--password", PASSWORD, "--org", "Acme", "--credit", "5"],
+        *models(upstream, upstream_key),
+        *models(upstream, upstream_key, name="acme/refuses", upstream_model="status-401"),
+        *models(upstream, upstream_key, name="acme/fails", upstream_model="fails"),
+        *models(upstream, upstream_key, name="acme/breaks", upstream_model="breaks"),
+        ["create_job_token", alice, "--org", "Acme"],
+    )
 
     async with Noting([url]) as editor:
         await editor.sign_in("alice@acme.example", PASSWORD, organization_id="")

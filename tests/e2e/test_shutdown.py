@@ -21,15 +21,13 @@ def deployed(launch, upstream, upstream_key):
 
     def make(upstream_model: str, drain_s: int):
         made = launch.embedded(env={"ROOCLOUD_DRAIN_S": str(drain_s)})
-        made.manage("create_user", "a@a.example", "--password", PASSWORD, "--credit", "5")
-        made.manage(
-            "create_upstream", "fake", "--base-url", upstream.url, "--api-key", upstream_key
-        )
-        made.manage(
-            "create_model", "acme/coder", "--upstream", "fake", "--upstream-model", upstream_model,
-            "--input-price", "3", "--output-price", "15",
+        *_, token = made.manage_all(
+            ["create_user", "a@a.example", "--password", PASSWORD, "--credit", "5"],
+            ["create_upstream", "fake", "--base-url", upstream.url, "--api-key", upstream_key],
+            ["create_model", "acme/coder", "--upstream", "fake", "--upstream-model", upstream_model,
+             "--input-price", "3", "--output-price", "15"],
+            ["create_job_token", "a@a.example"],
         )  # fmt: skip
-        token = made.manage("create_job_token", "a@a.example")
         return made, {"Authorization": f"Bearer {token}"}
 
     upstream.go_on.clear()
@@ -87,5 +85,7 @@ async def test_a_stream_that_outstays_the_drain_is_cut_and_settled(deployed):
             await stream.content.read()
 
     assert await asyncio.to_thread(server.wait, 30) in (0, -15)
-    assert made.manage("shell", "-v", "0", "-c", COMPLETION) == "cut 0"
-    assert made.manage("check_ledger") == "Every balance is the sum of its entries."
+    assert made.manage_all(["shell", "-v", "0", "-c", COMPLETION], ["check_ledger"]) == [
+        "cut 0",
+        "Every balance is the sum of its entries.",
+    ]

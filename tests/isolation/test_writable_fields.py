@@ -5,7 +5,8 @@ import json
 import pytest
 from django.utils import timezone
 
-from accounts.models import User
+from accounts import api_keys
+from accounts.models import ApiKey, User
 from credits.models import Account
 from orgs.models import Membership
 from tasks_sharing.models import Task
@@ -30,7 +31,14 @@ def snapshot(person) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "path",
-    ["/account", "/account/context", "/account/tokens/new", "/account/keys/new", "/budgets"],
+    [
+        "/account",
+        "/account/context",
+        "/account/tokens/new",
+        "/account/keys/new",
+        "/budgets",
+        "/tasks/import",
+    ],
 )
 def test_forms_ignore_every_field_that_is_not_theirs(client, bob, acme, path):
     client.force_login(bob)
@@ -40,6 +48,24 @@ def test_forms_ignore_every_field_that_is_not_theirs(client, bob, acme, path):
 
     assert answer.status_code < 500
     assert snapshot(bob) == before
+
+
+def test_an_edited_key_stays_whose_it_is_and_where(client, bob, acme):
+    key = api_keys.make_key(
+        by=factories.actor(bob, acme), new=api_keys.NewKey("ci"), at=timezone.now()
+    ).key
+    client.force_login(bob)
+    own = {"name": "new", "days": "kept", "period": "month"}
+    answer = client.post(
+        f"/account/keys/{key.pk}/edit",
+        {**EXTRA, **own, "organization": "", "secret_hash": "x", "revoked_at": "2020-01-01"},
+    )
+    assert answer.status_code == 302
+    changed = ApiKey.unscoped.get()
+    assert (changed.name, changed.pk, changed.user_id, changed.organization_id) == (
+        "new", key.pk, bob.pk, acme.pk,
+    )  # fmt: skip
+    assert (changed.secret_hash, changed.revoked_at) == (key.secret_hash, None)
 
 
 def test_events_belong_to_the_token_and_not_to_the_body(client, bob, mallory, acme):

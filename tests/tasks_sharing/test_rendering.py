@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 
 import pytest
 from hypothesis import given, settings
@@ -9,28 +10,16 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from roocloud.lib import wire
-from tasks_sharing import markup
+from tasks_sharing import highlighting, markup
 from tasks_sharing.conversation import items
 from tasks_sharing.models import Message
+from tests.tasks_sharing.everything import known_kinds
+from tests.tasks_sharing.hostile import PAYLOADS
 
-PAYLOADS = [
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg onload=alert(1)>",
-    "[x](javascript:alert(1))", "[x](JaVaScRiPt:alert(1))", "[x](data:text/html,<script>1</script>)",
-    "[x](vbscript:x)", "![x](https://evil.example/p.png)", "![x](data:image/svg+xml;base64,PHN2Zz4=)",
-    "![x](javascript:alert(1))", '<a href="x" onclick="y">z</a>', "<iframe src=//evil.example>",
-    "<style>@import url(//evil.example)</style>", '<div style="background:url(//evil.example)">',
-    "<form action=//evil.example><input>", "<base href=//evil.example>", "<meta http-equiv=refresh>",
-    "</pre><script>1</script>", "```\n</code></pre><script>1</script>\n```", "```html\n<script>1</script>\n```",
-    "<!--><script>1</script>-->", "<math><mi//xlink:href='data:x,<script>1</script>'>",
-    '"><img src=x onerror=1>', "\x1b[31m<script>1</script>\x1b[0m", "\x1b]8;;javascript:1\x07x\x1b]8;;\x07",
-    "&lt;script&gt;", "<a\x00href='javascript:1'>", "[a]: javascript:1\n[a]", "<http://x.example/<script>>",
-    "|a|\n|-|\n|<img src=x onerror=1>|", "<details open ontoggle=1>", "<video><source onerror=1>",
-    "<object data=//evil.example>", "<link rel=stylesheet href=//evil.example>", "$(1)<b onmouseover=1>",
-]  # fmt: skip
-RENDERERS = [markup.markdown, markup.terminal, markup.diff, markup.plain]
+RENDERERS = [markup.markdown, markup.terminal, markup.diff, markup.code, markup.plain]
 _TAG = re.compile(r"<[a-zA-Z/][^>]*>")
 _ALLOWED = re.compile(
-    r"</?(p|br|hr|h[1-6]|strong|em|s|del|code|pre|blockquote|ul|ol|li|a|span|div|table|thead|tbody|tr|th|td|img)\b"
+    r"</?(p|br|hr|h[1-6]|strong|em|s|del|ins|code|pre|blockquote|ul|ol|li|a|span|div|table|thead|tbody|tr|th|td|img)\b"
 )
 
 
@@ -90,10 +79,38 @@ def test_colours_survive_and_other_escapes_do_not():
 
 
 def test_a_diff_marks_its_lines():
-    html = markup.diff("@@ -1 +1 @@\n-old\n+new\n same")
-    assert list(re.findall(r"line-(\w+)", html)) == ["mark", "removed", "added", "same"]
+    html = markup.diff("@@ -7,2 +7,2 @@\n-old\n+new\n same", "a.txt")
+    assert re.findall(r'<(del|ins) class="diff__\w+"><span data-n="7">(\w+)\n</span>', html) == [
+        ("del", "old"), ("ins", "new"),
+    ]  # fmt: skip
+    assert (
+        re.findall(r'<span data-n="8">same\n</span>', html)
+        == ['<span data-n="8">same\n</span>'] * 2
+    )
     blocks = markup.diff("<<<<<<< SEARCH\nold\n=======\nnew\n>>>>>>> REPLACE")
-    assert re.findall(r"line-(\w+)", blocks) == ["mark", "removed", "mark", "added", "mark"]
+    assert re.findall(r"<(del|ins) .*?<span>(\w+)", blocks) == [("del", "old"), ("ins", "new")]
+
+
+def test_a_diff_is_highlighted_in_the_language_of_its_file():
+    text = "@@ -1 +1 @@\n-import os\n+import re\n"
+    assert '<span class="k">import</span>' in markup.diff(text, "a.py")
+    assert "<span class=" not in markup.diff(text, "a.unknown")
+
+
+def test_highlighting_changes_no_line():
+    lines = ["def f():", '    """a', "", '    b"""', "\treturn '<b>&'", ""]
+    html = highlighting.highlighted(lines, "python")
+    assert [unescape(re.sub("<[^>]+>", "", line)) for line in html] == lines
+
+
+def test_a_progress_bar_shows_its_last_state():
+    html = markup.terminal("10%\r 60%\r100%\r\ndone\r\n")
+    assert "100%\ndone" in html
+    assert "60%" not in html
+
+
+def test_colours_of_256_do_not_pose_as_others():
+    assert "ansi-" not in markup.terminal("\x1b[38;5;31mx\x1b[0m \x1b[48;2;31;32;33my\x1b[0m")
 
 
 @pytest.fixture
@@ -111,7 +128,7 @@ def parsed(monkeypatch):
         monkeypatch.setattr(target, name, spy)
 
     watch(MarkdownIt, "render", 1)
-    watch(markup, "highlight", 0)
+    watch(highlighting, "tokens", 0)
     return seen
 
 
@@ -145,7 +162,7 @@ class TestWork:
         ("language", "code"),
         [
             ("perl", "m{" * 100), ("java", "a b " * 50), ("hcl", "x = 1"), ("make", "{" * 100),
-            ("ts", "a." * 200), ("python", "x = 1\n" * 2000), ("unheard-of", "x"),
+            ("ts", "a." * 200), ("python", "x" * 301), ("unheard-of", "x"),
         ],
     )  # fmt: skip
     def test_code_is_highlighted_where_that_is_cheap(self, parsed, language, code):
@@ -158,12 +175,12 @@ class TestWork:
         ("kind", "text"),
         [
             (("say", "text"), "word *and* word\n" * 4000),
-            (("say", "command_output"), "\x1b[31mx" * 8000),
+            (("say", "mcp_server_response"), '{"a": "' + "x" * 60_000 + '"}'),
             (("ask", "tool"), json.dumps({"tool": "newFileCreated", "path": "a", "content": "\n" * 60_000})),
             (("ask", "tool"), json.dumps({"tool": "appliedDiff", "batchDiffs": [
                 {"path": str(n), "content": "x" * 5_000} for n in range(100)]})),
         ],
-        ids=["markdown", "terminal", "lines", "batch"],
+        ids=["markdown", "code", "lines", "batch"],
     )  # fmt: skip
     def test_a_page_of_them_is_bounded_too(self, parsed, kind, text):
         messages = [row(kind, {"text": f"{text} {number}"}) for number in range(200)]
@@ -173,7 +190,7 @@ class TestWork:
         assert len(shown) == 200
         assert shown[-1].is_cut
         assert sum(map(len, parsed)) <= markup.PAGE_BUDGET // 7
-        assert sum(len(part) for item in shown for part in item.parts) < 6 * markup.PAGE_BUDGET
+        assert sum(len(html) for item in shown for _, html in item.parts) < 6 * markup.PAGE_BUDGET
 
     def test_what_was_rendered_is_not_rendered_again(self, parsed):
         messages = [row(("say", "text"), {"text": f"**{number}** " * 100}) for number in range(20)]
@@ -183,21 +200,7 @@ class TestWork:
         assert len(parsed) == count == 20
 
 
-SAYS = [
-    "error", "api_req_started", "api_req_finished", "api_req_retried", "api_req_retry_delayed",
-    "api_req_deleted", "text", "reasoning", "completion_result", "user_feedback", "user_feedback_diff",
-    "command_output", "shell_integration_warning", "mcp_server_request_started", "mcp_server_response",
-    "subtask_result", "checkpoint_saved", "rooignore_error", "diff_error", "condense_context",
-    "condense_context_error", "codebase_search_result", "user_edit_todos", "image",
-    "api_req_rate_limit_wait", "sliding_window_truncation", "too_many_tools_warning", "tool",
-    "browser_action", "browser_action_result", "browser_session_status", "from_the_future",
-]  # fmt: skip
-ASKS = [
-    "followup", "command", "command_output", "completion_result", "tool", "api_req_failed",
-    "resume_task", "resume_completed_task", "mistake_limit_reached", "use_mcp_server",
-    "auto_approval_max_req_reached", "browser_action_launch", "from_the_future",
-]  # fmt: skip
-KINDS = [*(("say", kind) for kind in SAYS), *(("ask", kind) for kind in ASKS)]
+KINDS = [*known_kinds(), ("say", "from_the_future"), ("ask", "from_the_future")]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 10**12) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
@@ -219,16 +222,8 @@ def test_no_kind_and_no_shape_makes_a_page_fail(kind, inner, outer, as_text):
     text = json.dumps(inner) if as_text else inner
     document = {"text": text, "images": outer, "contextCondense": outer}
     for item in items([row(kind, document)], opens=False):
-        for part in item.parts:
-            assert_harmless(part)
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind))
-def test_every_kind_with_text_is_shown_or_is_meant_to_be_silent(kind):
-    from tasks_sharing.conversation import _SILENT
-
-    shown = items([row(kind, {"text": "something was said"})], opens=False)
-    assert bool(shown) is (kind not in _SILENT)
+        for _, html in item.parts:
+            assert_harmless(html)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +231,7 @@ def test_every_kind_with_text_is_shown_or_is_meant_to_be_silent(kind):
     [
         (("say", "sliding_window_truncation"), {"contextTruncation": {
             "truncationId": "x", "messagesRemoved": 12, "prevContextTokens": 9000, "newContextTokens": 4000}},
-         "12 older messages were left out of the context, 9,000 to 4,000 tokens"),
+         "12 older messages were left out of the context 9,000 to 4,000 tokens"),
         (("say", "sliding_window_truncation"), {}, "Older messages were left out"),
         (("say", "too_many_tools_warning"), {"text": '{"toolCount": 80, "serverCount": 5, "threshold": 60}'},
          "80 tools of 5 MCP servers are switched on; more than 60"),
@@ -247,7 +242,9 @@ def test_every_kind_with_text_is_shown_or_is_meant_to_be_silent(kind):
 )  # fmt: skip
 def test_what_clients_say_in_codes_is_said_in_words(kind, document, words):
     (item,) = items([row(kind, document)], opens=False)
-    shown = item.summary + "".join(item.parts)
+    shown = unescape(
+        " ".join([item.block.label, item.block.hint, *(html for _, html in item.parts)])
+    )
     assert words in shown
     assert not re.search("retry_timer|MODEL_NO|toolCount", shown)
 
@@ -256,7 +253,8 @@ def test_what_clients_say_in_codes_is_said_in_words(kind, document, words):
 def test_a_long_command_can_be_read_whole(length):
     command = "x" * length
     (item,) = items([row(("ask", "command"), {"text": command})], opens=False)
-    assert command in item.summary + "".join(item.parts)
+    shown = item.block.label + "".join(html for _, html in item.parts)
+    assert shown.count("x") >= length
 
 
 @given(st.text(max_size=200), st.integers(-(10**18), 10**18))

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,7 @@ def test_the_task_page_is_complete(client, alice, acme):
     task = Task.unscoped.get()
 
     shown = page(client, alice, task.task_id)
+    text = " ".join(re.sub("<[^>]+>", " ", shown).split())
 
     assert task.title.startswith("Make slugify handle accents")
     assert (task.repository_name, task.mode, task.status) == ("acme/slug", "code", "completed")
@@ -67,7 +69,7 @@ def test_the_task_page_is_complete(client, alice, acme):
         "They fail as expected", "Create test_slug.py", "Edit slug.py", "Write tests for accents",
         "creme-brulee", "python3 -m unittest", "Alice Archer", "demo/coder",
     ):  # fmt: skip
-        assert said in shown, said
+        assert said in text, said
     assert "<script>alert" not in shown  # J1: the hostile closing text
     assert "<img" not in shown.partition('class="talk"')[2]
 
