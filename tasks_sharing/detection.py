@@ -2,9 +2,10 @@
 
 Text in memory in, findings out. Kingfisher matches some five hundred published rules, and ours
 beside them, in time that grows with the text alone (F7), and is asked for nothing that uses the
-network. See docs/decisions/0011-masked-public-shares.md.
+network. See docs/decisions/0014-masked-public-shares.md.
 """
 
+import fcntl
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from roocloud.lib import wire
 from roocloud.lib.refusals import InvalidInput
 from roocloud.lib.text import ESCAPES
 
+#: The folder of the compiled rules, in the data directory.
+COMPILED = "secret-rules"
 _RULES = Path(__file__).with_name("secret_rules.yml")
 #: What was scanned by another version is scanned again. The number is to be raised with our rules.
 VERSION = f"{kingfisher_sdk.__version__}-1"
@@ -50,10 +53,13 @@ class Secret:
 
 @lru_cache(maxsize=1)
 def _rules() -> kingfisher_sdk.Rules:
-    # Compiling takes seconds, and reading what was compiled a fraction of one.
-    return kingfisher_sdk.Rules(
-        [_RULES], confidence="low", cache_dir=settings.ROOCLOUD_DATA_DIR / "secret-rules"
-    )
+    # Compiling takes a processor for many seconds, and reading what was compiled a fraction of one:
+    # of several processes one compiles, the others wait for what it made.
+    folder = settings.ROOCLOUD_DATA_DIR / COMPILED
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return kingfisher_sdk.Rules([_RULES], confidence="low", cache_dir=folder)
 
 
 @lru_cache(maxsize=1)

@@ -2,9 +2,10 @@
 read; mallory owns another organization."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from django.core.cache import cache
+from django.conf import settings
 from django.db import connection
 from django.db.backends.postgresql.base import DatabaseWrapper as Postgresql
 from django.db.backends.sqlite3.base import DatabaseWrapper as Sqlite
@@ -17,7 +18,8 @@ from proxy.routing import breaker
 from roocloud.lib import limits
 from roocloud.lib.append_only import statements
 from roocloud.lib.fresh import forget_everything
-from tests import factories
+from tasks_sharing import detection
+from tests import cache_keys, factories
 from tests.live import serving
 
 #: Folders whose files take longest.
@@ -43,7 +45,7 @@ def _fresh_caches():
     breaker.clear()
     limits.local.clear()
     tokens.keys.forget()
-    cache.clear()
+    cache_keys.begin_anew()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -92,6 +94,14 @@ def django_db_setup(django_db_setup, django_db_blocker):
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
+
+
+@pytest.fixture(scope="session")
+def secret_rules() -> Path:
+    """The folder of the compiled rules, which this process has loaded: what is shared is scanned at
+    once."""
+    detection.prepare()
+    return settings.ROOCLOUD_DATA_DIR / detection.COMPILED
 
 
 @pytest.fixture

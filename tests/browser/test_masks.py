@@ -10,7 +10,11 @@ from tests import factories
 from tests.browser.test_round import log_in
 from tests.tasks_sharing.secret_shapes import SHAPES
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("secret_rules"),
+]
 SECRETS = {shape.name: shape for shape in SHAPES}
 
 

@@ -134,7 +134,7 @@ def test_urls_that_we_accept_are_accepted_by_both_versions():
     accepted: set[str] = set()
 
     @settings(
-        max_examples=4_000, deadline=None, database=None, derandomize=True,
+        max_examples=1_000, deadline=None, database=None, derandomize=True,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(url=urls | plain_urls)
@@ -150,4 +150,4 @@ def test_urls_that_we_accept_are_accepted_by_both_versions():
     refused = [url for url, found in zip(cases, seen, strict=True) if any(found.values())]
     assert refused == []
     assert all(found for found in seen)
-    assert len(accepted) > 300
+    assert len(accepted) > 100

@@ -105,8 +105,11 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 class Launcher:
     """Starts deployments and ends what it started."""
 
-    def __init__(self, folders: pytest.TempPathFactory, resources: ExitStack) -> None:
+    def __init__(
+        self, folders: pytest.TempPathFactory, secret_rules: Path, resources: ExitStack
+    ) -> None:
         self._folders = folders
+        self._secret_rules = secret_rules
         self._resources = resources
         self._template: str | None = None
 
@@ -115,7 +118,7 @@ class Launcher:
     ) -> Deployment:
         """What ``make run`` starts, or several of it on one PostgreSQL and Redis. Unless it is the
         first start, its database has its tables."""
-        folder = self._folders.mktemp("deployment")
+        folder = self._folder("deployment")
         ports = [_free_port() for _ in range(processes)]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         made = Deployment(
@@ -124,7 +127,6 @@ class Launcher:
         if connection.vendor == "postgresql":
             made.env |= self._databases_of_its_own(is_empty=is_first_start)
         elif not is_first_start:
-            (folder / "data").mkdir()
             shutil.copy(self._migrated(), folder / "data" / "roocloud.sqlite3")
         for port, url in zip(ports, urls, strict=True):
             self._serve(made, port, url)
@@ -132,7 +134,7 @@ class Launcher:
 
     def production(self) -> Deployment:
         """As docs/operator.md says: TLS in front of two web processes, a worker, a scheduler."""
-        folder = self._folders.mktemp("production")
+        folder = self._folder("production")
         door = self._resources.enter_context(front_door(PUBLIC_HOST, folder))
         made = Deployment(
             [f"https://{PUBLIC_HOST}:{door.port}"],
@@ -163,6 +165,13 @@ class Launcher:
         self._run(made, "worker", [*celery, "worker", "--concurrency", "1"])
         self._run(made, "beat", [*celery, "beat", "--schedule", str(folder / "schedule")])
         return made
+
+    def _folder(self, name: str) -> Path:
+        """A new one with a data directory, in which the rules for secrets are compiled: that takes a
+        processor for many seconds."""
+        folder = self._folders.mktemp(name)
+        shutil.copytree(self._secret_rules, folder / "data" / self._secret_rules.name)
+        return folder
 
     def _base(self, folder: Path) -> dict[str, str]:
         return {
@@ -229,11 +238,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def launch(tmp_path_factory) -> Iterator[Launcher]:
+def launch(tmp_path_factory, secret_rules) -> Iterator[Launcher]:
     """``launch.embedded(processes=2, env={…})``, ``launch.production()``; everything ends with the
     module."""
     with ExitStack() as resources:
-        yield Launcher(tmp_path_factory, resources)
+        yield Launcher(tmp_path_factory, secret_rules, resources)
 
 
 def _admin(statement: str) -> None:
