@@ -1,11 +1,13 @@
 """People with fixed parts: alice owns acme, adam administers it, bob is a member, rhea may only
 read; mallory owns another organization."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management.commands import flush
 from django.db import connection
 from django.db.backends.postgresql.base import DatabaseWrapper as Postgresql
 from django.db.backends.sqlite3.base import DatabaseWrapper as Sqlite
@@ -25,6 +27,8 @@ from tests.live import serving
 #: Folders whose files take longest.
 LONG = {"e2e", "contract", "browser"}
 APPEND_ONLY = {"audit_entry", "credits_entry"}
+#: Tables of what migrations made of the models: all tests have the same.
+OF_MIGRATIONS = {"django_content_type", "auth_permission"}
 
 
 def pytest_collection_modifyitems(config, items):
@@ -35,6 +39,13 @@ def pytest_collection_modifyitems(config, items):
         absent = [item for item in items if item.get_closest_marker("postgresql")]
         config.hook.pytest_deselected(items=absent)
         items[:] = [item for item in items if item not in absent]
+
+
+def pytest_collection_finish():
+    """Thousands of tests outlive every collection: do not look through them each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +66,7 @@ def _flushable_ledgers():
     original = Sqlite.ops_class.sql_flush
 
     def sql_flush(self, style, tables, **options):
+        tables = [table for table in tables if table not in OF_MIGRATIONS]
         guarded = [table for table in tables if table in APPEND_ONLY]
         lift = [f"DROP TRIGGER {table}_no_delete" for table in guarded]
         restore = [statements("sqlite", table)[1] for table in guarded]
@@ -76,12 +88,24 @@ def _quickly_emptied():
             cursor.execute("SHOW is_superuser")
             if cursor.fetchone() != ("on",):  # who may not switch triggers off
                 return original(self, style, tables, **options)
-        deletions = [f"DELETE FROM {self.quote_name(table)}" for table in tables]  # noqa: S608
+        deletions = [
+            f"DELETE FROM {self.quote_name(table)}"  # noqa: S608 - Django's own names
+            for table in tables
+            if table not in OF_MIGRATIONS
+        ]
         return ["SET LOCAL session_replication_role = replica", *deletions]
 
     Postgresql.ops_class.sql_flush = sql_flush
     yield
     Postgresql.ops_class.sql_flush = original
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_signals_of_migrations():
+    """A test that commits leaves what migrations made, so it need not be made again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush, "emit_post_migrate_signal", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="session")

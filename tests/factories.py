@@ -1,5 +1,6 @@
 """Rows that tests start from."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ from accounts.actors import Actor, TokenKind
 from accounts.models import ClientSession, User
 from orgs.actions import create_organization, put_member
 from orgs.models import Membership, Organization
+from proxy.actions import NewPrice
+from proxy.models import LanguageModel, Price, Route, Upstream
 from roocloud.lib.ids import digest, new_secret
 
 PASSWORD = "correct horse battery"
@@ -73,3 +76,28 @@ def bearer(person: User, org: Organization | None = None, kind: str = "editor") 
     session, _ = client_session(person, kind)
     token = tokens.mint(session, organization_id=org.pk if org else None, at=timezone.now())
     return {"Authorization": f"Bearer {token}"}
+
+
+def models(
+    upstream: Upstream, names: Iterable[str], *, prefix: str, price: NewPrice, **facts: Any
+) -> None:
+    """What ``proxy.actions.put_model`` makes of each name, in three statements."""
+    at = timezone.now()
+    made = LanguageModel.unscoped.bulk_create(
+        LanguageModel(model_id=f"{prefix}/{name}", name=name, created_at=at, **facts)
+        for name in names
+    )
+    Route.unscoped.bulk_create(
+        Route(model=model, upstream=upstream, upstream_model=model.name) for model in made
+    )
+    Price.unscoped.bulk_create(
+        Price(
+            model=model,
+            valid_from=at,
+            input_nanos_per_mtok=price.input,
+            output_nanos_per_mtok=price.output,
+            cache_read_nanos_per_mtok=price.cache_read,
+            cache_write_nanos_per_mtok=price.cache_write,
+        )
+        for model in made
+    )

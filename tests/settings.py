@@ -13,6 +13,7 @@ from roocloud.settings import *  # noqa: E402, F403, TID251
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+WHITENOISE_AUTOREFRESH = True  # instead of a look through all static files for each test's client
 CACHES["default"]["KEY_FUNCTION"] = "tests.cache_keys.key"  # noqa: F405
 
 # No test cuts the power, so none waits for the disk.

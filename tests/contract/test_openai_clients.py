@@ -93,11 +93,13 @@ def offered(transactional_db, upstream):
     upstream.answered = 0
     at = timezone.now()
     row = actions.put_upstream(name="fake", base_url=upstream.url, api_key=KEY, by=None, at=at)
-    for name in (*CHATTING, *KINDS):
+    limits = {"max_tokens": 100, "context_window": 2000}
+    factories.models(row, CHATTING, prefix="fake", price=PRICE, **limits)
+    for name, kind in KINDS.items():
         price = actions.NewPrice(0, 0, image=USD // 25) if name == "flux" else PRICE
         actions.put_model(
             model_id=f"fake/{name}", upstream=row, upstream_model=name, price=price, by=None, at=at,
-            facts=actions.ModelFacts(kind=KINDS.get(name), max_tokens=100, context_window=2000),
+            facts=actions.ModelFacts(kind=kind, **limits),
         )  # fmt: skip
     return row
 

@@ -43,11 +43,9 @@ def offered(transactional_db, claude):
     row = actions.put_upstream(
         name="claude", kind="anthropic", base_url=claude.url, api_key=fake.KEY, by=None, at=at
     )
-    for name in MODELS:
-        actions.put_model(
-            model_id=f"anthropic/{name}", upstream=row, upstream_model=name, price=PRICE,
-            facts=actions.ModelFacts(max_tokens=8000, context_window=200_000), by=None, at=at,
-        )  # fmt: skip
+    factories.models(
+        row, MODELS, prefix="anthropic", price=PRICE, max_tokens=8000, context_window=200_000
+    )
     return row
 
 

@@ -85,12 +85,9 @@ def google(transactional_db, vertex):
 
 
 def offer(row, fake):
-    for name in MODELS:
-        actions.put_model(
-            model_id=f"anthropic/{name}", upstream=row, upstream_model=name, price=PRICE,
-            facts=actions.ModelFacts(max_tokens=8000, context_window=200_000), by=None,
-            at=timezone.now(),
-        )  # fmt: skip
+    factories.models(
+        row, MODELS, prefix="anthropic", price=PRICE, max_tokens=8000, context_window=200_000
+    )
     return fake
 
 

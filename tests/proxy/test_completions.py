@@ -60,11 +60,7 @@ def offered(transactional_db, upstream):
         "status-400-slowly",
         *(f"status-{s}" for s in (400, 401, 402, 404, 408, 409, 422, 429, 500, 503)),
     ]
-    for name in names:
-        actions.put_model(
-            model_id=f"fake/{name}", upstream=row, upstream_model=name, price=PRICE,
-            facts=actions.ModelFacts(max_tokens=100, context_window=2000), by=None, at=at,
-        )  # fmt: skip
+    factories.models(row, names, prefix="fake", price=PRICE, max_tokens=100, context_window=2000)
     return row
 
 
