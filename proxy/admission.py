@@ -14,10 +14,11 @@ from accounts.actors import Actor
 from credits import actions as credit
 from orgs import policy
 from orgs.documents import AllowList
-from proxy import usage_days
+from proxy import idempotency, usage_days
 from proxy.calls import Call
 from proxy.catalogue import Catalogue, Offer, Priced, Way
 from proxy.holds import OpenHold
+from proxy.idempotency import Ending
 from proxy.models import Completion, LanguageModel
 from proxy.pricing import Usage, cost_nanos, worst_case_nanos
 from roocloud.lib.bulk import Row, insert_rows, update_rows
@@ -91,7 +92,8 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How an admitted call ended. attempts: upstreams that failed before the one that answered."""
+    """How an admitted call ended. attempts: upstreams that failed before the one that answered.
+    ending: of its claim, if it has one."""
 
     admitted: Admitted
     status: str
@@ -102,6 +104,7 @@ class Result:
     attempts: Sequence[dict[str, str]]
     first_byte_ms: int | None
     at: datetime
+    ending: Ending | None = None
 
 
 def check(
@@ -161,6 +164,11 @@ def settle(results: Sequence[Result], *, closing: Sequence["Hold"]) -> list[int]
         )
         for result in results
     ]
+    answers = [
+        (result, result.ending, idempotency.sealed(result.ending))
+        for result in results
+        if result.ending
+    ]
     with transaction.atomic():
         in_time = credit.settle_holds(charges, closing=closing, at=max(r.at for r in results))
         costs = [
@@ -185,6 +193,11 @@ def settle(results: Sequence[Result], *, closing: Sequence["Hold"]) -> list[int]
         ]
         ended = _write(rows, update=(*_PROGRESS, *_END))
         usage_days.add([row for row in rows if row["id"] in ended])
+        costly = {row["id"] for row in rows if row["cost_nanos"]}
+        for result, ending, answer in answers:
+            is_paid = result.admitted.completion_id in costly
+            counts = ending.is_whole and (is_paid or result.status == Completion.Status.DONE)
+            idempotency.end(ending, answer, counts=counts, at=result.at)
     return costs
 
 

@@ -9,12 +9,13 @@ class ProxyConfig(AppConfig):
     def ready(self) -> None:
         from accounts import model_choices
         from proxy import actions, catalogue, queries, spending
-        from proxy.models import Upstream
+        from proxy.models import IdempotencyKey, Upstream
         from roocloud.lib import sealed
         from tasks_sharing import bills
 
         catalogue.watch()
         sealed.register(Upstream, "sealed_api_key", Upstream.renewed_api_key)
+        sealed.register(IdempotencyKey, "sealed_answer", IdempotencyKey.renewed_answer)
         pre_delete.connect(
             actions.hide_models_of, sender="orgs.Organization", dispatch_uid="proxy.organizations"
         )

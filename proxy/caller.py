@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from roocloud.lib.refusals import Refusal
@@ -30,6 +30,23 @@ class Client:
         self._send = send
         self.started = False
         self.extra_headers: list[tuple[bytes, bytes]] = []
+
+    def record(self, most: int) -> "Recording":
+        """Keep what goes to the client from now on, at most so many bytes. Whatever it does, it is
+        taken to be there until the recording is over."""
+        recording = Recording(self, self._receive, self._send, most)
+        self._receive, self._send = recording.receive, recording.send
+        return recording
+
+    def restore(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+
+    async def repeat(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        """An answer that was recorded."""
+        await self._start(status, [*headers, (b"idempotent-replayed", b"true")])
+        await self.end_stream(body)
 
     async def body(self) -> bytes:
         """Raises ClientGone."""
@@ -103,6 +120,57 @@ class Client:
         self.started = True
         headers = headers + self.extra_headers
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+class Recording:
+    """What an answer is made of, while it goes to its client. The last of it waits for ``finish``:
+    the client shall not have the whole before it is stored. is_over: there is such a last part."""
+
+    def __init__(self, client: Client, receive: Receive, send: Send, most: int) -> None:
+        self._client = client
+        self._receive = receive
+        self._send = send
+        self._left = most
+        self._parts: list[bytes] = []
+        self._last: Message | None = None
+        self.is_over = False
+        self.status = 200
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    @property
+    def body(self) -> bytes | None:
+        """None for one that is too large."""
+        return None if self._left < 0 else b"".join(self._parts)
+
+    async def receive(self) -> Message:
+        """Nothing more, not even that the client is gone."""
+        never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await never
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = self._client.extra_headers
+            self.status = message["status"]
+            self.headers = [header for header in message["headers"] if header not in own]
+        else:
+            self._keep(message.get("body", b""))
+            if not message.get("more_body"):
+                self._last, self.is_over = message, True
+                return
+        await self._send(message)
+
+    def _keep(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left >= 0:
+            self._parts.append(data)
+        else:
+            self._parts.clear()
+
+    async def finish(self) -> None:
+        """Let the client have the rest, and speak to it directly again."""
+        self._client.restore(self._receive, self._send)
+        if self._last is not None:
+            await self._send(self._last)
 
 
 def _error_body(refused: Refusal) -> dict[str, Any]:

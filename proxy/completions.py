@@ -6,13 +6,14 @@ batches on the bounded pool, so an open stream holds no connection.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 
 from proxy import (
@@ -20,6 +21,7 @@ from proxy import (
     dialects,
     gate,
     holds,
+    idempotency,
     images,
     limits,
     running,
@@ -27,16 +29,20 @@ from proxy import (
     upstreams,
 )
 from proxy.admission import Admitted, Order, Result
-from proxy.caller import App, Client, ClientGone, Receive, Scope, Send
-from proxy.calls import EMBEDDINGS, IMAGES, Call, Endpoint
+from proxy.caller import App, Client, ClientGone, Receive, Recording, Scope, Send
+from proxy.calls import EMBEDDINGS, IMAGES, Endpoint
 from proxy.catalogue import Way
+from proxy.idempotency import Answer, Claim, Ending
 from proxy.limits import Taken
 from proxy.meter import StreamMeter, meter_answer, meter_embeddings, meter_images, with_cost
 from proxy.models import Completion, LanguageModel, new_completion_id
 from proxy.pricing import Usage
 from proxy.running import Running
 from proxy.upstream_errors import UpstreamRefused
-from roocloud.lib.refusals import Refusal, TooLarge
+from roocloud.lib.refusals import Conflict, Refusal, TooLarge
+from roocloud.lib.threads import run_db
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +52,11 @@ _LARGE = 2**18
 _KEEP_ALIVE = b": keep-alive\n\n"
 #: Seconds into a stream at which its client is first looked after.
 _LOOK_AFTER_S = 0.1
+#: Seconds that a repeated request waits for the answer of the first, within what clients and their
+#: gateways wait; then how much later to ask again; and between two looks.
+_WAIT_S = 50
+_ASK_AGAIN_S = 10
+_LOOK_AGAIN_S, _LOOK_AGAIN_MOST_S = 0.05, 1.0
 
 
 def application(endpoint: Endpoint) -> App:
@@ -79,25 +90,40 @@ async def _serve(endpoint: Endpoint, scope: Scope, client: Client) -> None:
             raise UpstreamRefused(405, "method_not_allowed", "Use POST")
         peer, _ = scope.get("client") or ("", 0)
         actor = await gate.identify(headers, peer=peer, at=at)
+        key = idempotency.key_in(headers)
     except Refusal:
         await client.discard_body()
         raise
-    call = await _read_call(endpoint, await client.body())
+    body = await client.body()
+    call = await _read(body, endpoint.read)
     order = await gate.order(actor, call, task_id=headers.get(b"x-roo-task-id", ""), at=at)
     taken = await limits.take(order)
     client.extra_headers = taken.headers
     try:
-        await _complete(await _admit(order), taken, client)
+        if key is None:
+            await _complete(await _admit(order, new_completion_id()), taken, client)
+        else:
+            claim = await _read(body, partial(_claim, order, key))
+            await _complete_once(order, claim, taken, client)
     finally:
         await limits.give_back(taken)
 
 
-async def _admit(order: Order) -> Admitted:
-    return Admitted(new_completion_id(), await holds.draw(order), order)
+async def _admit(order: Order, completion_id: str) -> Admitted:
+    return Admitted(completion_id, await holds.draw(order), order)
 
 
 async def _complete(admitted: Admitted, taken: Taken, client: Client) -> None:
     run = Running(admitted, taken.leases)
+    try:
+        await _run(run, client)
+    finally:
+        # Every way out passes here. What the upstream made is paid for, also when the client hung
+        # up.
+        settling.settle(_result(run))
+
+
+async def _run(run: Running, client: Client) -> None:
     running.begin(run)
     try:
         await _relay(run, client)
@@ -106,19 +132,16 @@ async def _complete(admitted: Admitted, taken: Taken, client: Client) -> None:
             run.status = Completion.Status.CUT
         raise
     finally:
-        # Every way out passes here. What the upstream made is paid for, also when the client hung
-        # up.
         running.end(run)
-        settling.settle(_result(run))
 
 
-async def _read_call(endpoint: Endpoint, body: bytes) -> Call:
+async def _read(body: bytes, read: Callable[[bytes], T]) -> T:
     if len(body) <= _LARGE:
-        return endpoint.read(body)
-    return await asyncio.to_thread(endpoint.read, body)
+        return read(body)
+    return await asyncio.to_thread(read, body)
 
 
-def _result(run: Running) -> Result:
+def _result(run: Running, ending: Ending | None = None) -> Result:
     usage, is_estimated = run.usage()
     return Result(
         admitted=run.admitted,
@@ -130,7 +153,83 @@ def _result(run: Running) -> Result:
         attempts=run.attempts.failed,
         first_byte_ms=run.first_byte_ms,
         at=timezone.now(),
+        ending=ending,
     )
+
+
+# --- Repeating --------------------------------------------------------------------------------
+
+
+def _claim(order: Order, key: str, body: bytes) -> Claim:
+    endpoint = order.call.endpoint
+    return idempotency.claim_of(order.actor, endpoint, key, body, completion_id=new_completion_id())
+
+
+async def _complete_once(order: Order, claim: Claim, taken: Taken, client: Client) -> None:
+    """Answer a request that has a key: its own answer is made to its end and stored, also when the
+    client hangs up; that of an earlier one is repeated (C6)."""
+    answer = await _earlier_answer(claim, client)
+    if answer is not None:
+        await client.repeat(answer.status, answer.headers, answer.body)
+        return
+    recording = client.record(idempotency.MAX_ANSWER)
+    try:
+        try:
+            admitted = await _admit(order, claim.completion_id)
+        except Refusal as refused:
+            await client.refuse(refused)
+            await _release(_ending(claim, recording))
+            return
+        except BaseException:
+            await _release(_ending(claim, recording))
+            raise
+        run = Running(admitted, taken.leases, claim=claim)
+        try:
+            await _run(run, client)
+        except BaseException:
+            settling.settle(_result(run, _ending(claim, recording)))
+            raise
+        await settling.settle_now(_result(run, _ending(claim, recording)))
+    finally:
+        await recording.finish()
+
+
+async def _earlier_answer(claim: Claim, client: Client) -> Answer | None:
+    """None for a request that is to be carried out. Raises KeyReused, AnswerGone, Conflict,
+    ClientGone."""
+    loop = asyncio.get_running_loop()
+    until, pause = loop.time() + _WAIT_S, _LOOK_AGAIN_S
+    standing = await run_db(idempotency.stand, claim, at=timezone.now())
+    while standing.running:
+        if loop.time() >= until:
+            message = "The first request with this Idempotency-Key has no answer yet"
+            raise Conflict(message, retry_after_s=_ASK_AGAIN_S)
+        async with _WhileConnected(client) as connection:
+            await asyncio.sleep(pause)
+        if connection.is_lost:
+            raise ClientGone
+        pause = min(2 * pause, _LOOK_AGAIN_MOST_S)
+        standing = await run_db(
+            idempotency.stand, claim, waits_for=standing.running, at=timezone.now()
+        )
+    return standing.answer
+
+
+def _ending(claim: Claim, recording: Recording) -> Ending:
+    if not recording.is_over:
+        return Ending(claim, None)
+    body = recording.body
+    if body is None:
+        return Ending(claim, None, is_too_large=True)
+    return Ending(claim, Answer(recording.status, recording.headers, body))
+
+
+async def _release(ending: Ending) -> None:
+    """Of a request that was not admitted. If that fails, its key is free when it seems dead."""
+    try:
+        await asyncio.shield(run_db(idempotency.release, ending, at=timezone.now()))
+    except DatabaseError:
+        logger.exception("An idempotency key was not released")
 
 
 # --- Relaying ---------------------------------------------------------------------------------

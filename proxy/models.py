@@ -410,6 +410,53 @@ class Completion(models.Model):
         return int((self.ended_at - self.started_at).total_seconds() * 1000)
 
 
+class IdempotencyKey(models.Model):
+    """A key by which a caller names a request, and its answer, for a repetition (see
+    proxy.idempotency). Short-lived, and read by its own caller alone."""
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        RELEASED = "released", "Released"  # it was refused for nothing, or cut by this server
+
+    id = models.CharField(primary_key=True, max_length=64, editable=False)  # of caller and key
+    user_id = models.CharField(max_length=40)
+    organization_id = models.CharField(max_length=40, blank=True)
+    fingerprint = models.CharField(max_length=64)  # of what was asked
+    completion_id = models.CharField(max_length=40)  # the one that has or had the key
+    state = models.CharField(max_length=10, choices=State)
+    sealed_answer = models.TextField(blank=True, editable=False)  # see seal
+    seen_at = models.DateTimeField()  # while it runs, a sign of life; then when it ended
+
+    unscoped = models.Manager["IdempotencyKey"]()
+
+    class Meta:
+        indexes = [models.Index(fields=["seen_at"], name="proxy_idempotency_old")]
+
+    def __str__(self) -> str:
+        return self.completion_id
+
+    @property
+    def _context(self) -> str:
+        return f"proxy.idempotencykey.sealed_answer:{self.pk}:{self.completion_id}"
+
+    def seal(self, answer: bytes) -> str:
+        """An answer as this row stores it: it holds what was said (I2)."""
+        return crypto.seal(answer, context=self._context)
+
+    def renewed_answer(self) -> str | None:
+        """See roocloud.lib.sealed."""
+        if not self.sealed_answer:
+            return None
+        return sealed.renewed(self.sealed_answer, context=self._context)
+
+    def answer(self) -> bytes:
+        """Nothing, if none is kept. Raises crypto.CannotUnseal."""
+        if not self.sealed_answer:
+            return b""
+        return crypto.unseal(self.sealed_answer, context=self._context)
+
+
 class UsageDayQuerySet(models.QuerySet["UsageDay"]):
     def visible_to(self, actor: "Actor") -> Self:
         return self.filter(_of_actor(actor))

@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 
 from django.utils import timezone
 
-from proxy import admission, demo, holds
+from proxy import admission, demo, holds, idempotency
 from proxy.admission import Admitted, Progress
+from proxy.idempotency import Claim
 from proxy.models import Completion
 from proxy.pricing import NO_USAGE, Usage
 from proxy.upstreams import Attempts
@@ -30,7 +31,7 @@ _RENEW_TICKS = 5  # far more often than limits.LEASE_S
 class Running:
     """One call, and how it goes. usage: what it used up to now, and whether that is an estimate.
     keep_alive: writes a comment to its client; None for an answer in one piece. written_at: loop
-    time of the last byte to the client."""
+    time of the last byte to the client. claim: of the key that the request names itself by."""
 
     admitted: Admitted
     leases: Sequence[Lease] = ()
@@ -41,6 +42,7 @@ class Running:
     first_byte_ms: int | None = None
     keep_alive: Callable[[], Awaitable[None]] | None = None
     written_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    claim: Claim | None = None
 
     def note_first_byte(self) -> None:
         if self.first_byte_ms is None:
@@ -86,8 +88,10 @@ class _Watch:
         if self._ticks % _RENEW_TICKS == 0:
             for run in list(self.calls):
                 await limits.renew(run.leases)
-        held = holds.open_ids()
-        await run_db(admission.save_progress, progress, held, timezone.now())
+        held, at = holds.open_ids(), timezone.now()
+        if claims := [run.claim for run in self.calls if run.claim]:
+            await run_db(idempotency.renew, claims, at=at)
+        await run_db(admission.save_progress, progress, held, at)
 
 
 _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()

@@ -22,20 +22,34 @@ logger = logging.getLogger(__name__)
 _BATCH = 128
 #: Seconds between two tries; the last one goes on.
 _AGAIN_S = (0.1, 0.5, 2, 5, 10, 20, 30, 60)
+#: Seconds that an answer waits for its settlement; for longer only if the database is down.
+_AWAITED_S = 10
 _DOWN = OperationalError, InterfaceError, OSError
 
 
 class _Lane:
-    """What is to be settled on one event loop."""
+    """What is to be settled on one event loop. awaited: by completion."""
 
     def __init__(self) -> None:
         self.waiting: deque[Result] = deque()
         self.worker: asyncio.Task[None] | None = None
+        self.awaited: dict[str, asyncio.Event] = {}
 
     def put(self, result: Result) -> None:
         self.waiting.append(result)
         if self.worker is None or self.worker.done():
             self.worker = asyncio.get_running_loop().create_task(self._work())
+
+    async def over(self, result: Result) -> None:
+        key = result.admitted.completion_id
+        event = self.awaited[key] = asyncio.Event()
+        try:
+            async with asyncio.timeout(_AWAITED_S):
+                await event.wait()
+        except TimeoutError:
+            logger.warning("An answer was not stored before its end", extra={"completion": key})
+        finally:
+            del self.awaited[key]
 
     async def _work(self) -> None:
         failures = 0
@@ -50,6 +64,9 @@ class _Lane:
                 failures += 1
             else:
                 failures = 0
+                for result in batch if self.awaited else ():
+                    if event := self.awaited.get(result.admitted.completion_id):
+                        event.set()
 
 
 _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lane] = WeakKeyDictionary()
@@ -58,6 +75,12 @@ _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lane] = WeakKeyDictionary(
 def settle(result: Result) -> None:
     """Take over what is to be settled."""
     _lanes.setdefault(asyncio.get_running_loop(), _Lane()).put(result)
+
+
+async def settle_now(result: Result) -> None:
+    """Take it over, and return when it is settled; or after some seconds, while it is tried on."""
+    settle(result)
+    await _lanes[asyncio.get_running_loop()].over(result)
 
 
 async def settled() -> None:

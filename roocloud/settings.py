@@ -225,6 +225,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "proxy.tasks.settle_orphans",
         "schedule": timedelta(seconds=30),
     },
+    "proxy-forget-idempotency-keys": {
+        "task": "proxy.tasks.forget_idempotency_keys",
+        "schedule": crontab(minute=40),
+    },
     "telemetry-resend-backfills": {
         "task": "telemetry.tasks.resend_backfills",
         "schedule": timedelta(minutes=1),
@@ -380,6 +384,10 @@ ROOCLOUD_UPSTREAM_BASE_URL = env.str("ROOCLOUD_UPSTREAM_BASE_URL", "").rstrip("/
 ROOCLOUD_UPSTREAM_API_KEY = env.str("ROOCLOUD_UPSTREAM_API_KEY", "")
 #: The longest that one completion may take.
 ROOCLOUD_COMPLETION_LIFETIME = env.timedelta("ROOCLOUD_COMPLETION_LIFETIME_S", timedelta(hours=1))
+#: How long the answer to a request with an Idempotency-Key is kept, encrypted.
+ROOCLOUD_IDEMPOTENCY_KEEP = timedelta(
+    hours=env.int("ROOCLOUD_IDEMPOTENCY_HOURS", 24, validate=Range(1, 168))
+)
 
 # --- Limits -----------------------------------------------------------------------------------
 _MIB = 2**20
