@@ -184,8 +184,13 @@ def test_kills_of_the_process_that_answers(live_url, account, headers, monkeypat
 
     async def before(url, kill, numbers) -> dict[int, tuple[int, bool, bytes]]:
         async with session(headers) as client:
-            asked = [asyncio.create_task(ask(client, url, number)) for number in numbers]
-            await asyncio.sleep(draw.uniform(0.05, 0.9))
+
+            async def one(number: int) -> tuple[int, bool, bytes]:
+                await asyncio.sleep(draw.uniform(0, 1.5))
+                return await ask(client, url, number)
+
+            asked = [asyncio.create_task(one(number)) for number in numbers]
+            await asyncio.sleep(draw.uniform(1, 2))
             kill()
             return dict(zip(numbers, await asyncio.gather(*asked), strict=True))
 

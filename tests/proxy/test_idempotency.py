@@ -2,22 +2,24 @@
 answered alike."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 
 import aiohttp
 import pytest
+from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from credits import actions as credit
 from credits import queries as books
 from orgs.models import Membership
-from proxy import actions, completions, idempotency
+from proxy import actions, completions, idempotency, settling
 from proxy.calls import CHAT
 from proxy.idempotency import Answer, Ending
 from proxy.models import Completion, IdempotencyKey, LanguageModel
 from roocloud.asgi import application
-from roocloud.lib import sealed
+from roocloud.lib import outbound, sealed
 from roocloud.lib.crypto import new_key
 from roocloud.lib.fresh import forget_everything
 from roocloud.lib.money import NANOS_PER_USD as USD
@@ -306,6 +308,41 @@ class TestAKey:
         later = at + idempotency.DEAD_AFTER
         idempotency.renew([claim], at=later)
         assert idempotency.stand(other, at=later + timedelta(seconds=80)).running == "c0"
+
+
+async def test_an_answer_that_the_end_of_the_process_cuts_frees_its_key(
+    offered, account, alice_, upstream
+):
+    """Of what was charged the repetition gets nothing, so it is made anew."""
+    body = json.dumps({**STREAM, "model": "fake/slow"}).encode()
+    headers = {**alice_, "Idempotency-Key": NAME}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        sent.append(message)
+
+    call = asyncio.create_task(completions.application(CHAT)(scope, receive, send))
+    async with asyncio.timeout(10):
+        while len(sent) < 3:  # noqa: ASYNC110 - the answer under way
+            await asyncio.sleep(0.01)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await settling.settled()
+    await outbound.close()
+
+    row = await sync_to_async(IdempotencyKey.unscoped.get)()
+    assert (row.state, row.sealed_answer) == ("released", "")
+    completion = await sync_to_async(Completion.unscoped.get)()
+    assert (completion.status, completion.cost_nanos > 0) == ("cut", True)
 
 
 class TestWhatIsStored:
