@@ -2,6 +2,8 @@
 read; mallory owns another organization."""
 
 import gc
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from django.core.management.commands import flush
 from django.db import connection
 from django.db.backends.postgresql.base import DatabaseWrapper as Postgresql
 from django.db.backends.sqlite3.base import DatabaseWrapper as Sqlite
+from django.db.backends.sqlite3.creation import DatabaseCreation as SqliteCreation
 
 from accounts import tokens
 from accounts.models import User
@@ -21,24 +24,37 @@ from roocloud.lib import limits
 from roocloud.lib.append_only import statements
 from roocloud.lib.fresh import forget_everything
 from tasks_sharing import detection
-from tests import cache_keys, factories
+from tests import cache_keys, factories, migrated
 from tests.live import serving
 
 #: Folders whose files take longest.
 LONG = {"e2e", "contract", "browser"}
+#: Of the windows of browsers, as the ids of tests name them.
+SIZES = {"phone", "desk"}
 APPEND_ONLY = {"audit_entry", "credits_entry"}
 #: Tables of what migrations made of the models: all tests have the same.
 OF_MIGRATIONS = {"django_content_type", "auth_permission"}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--size", choices=SIZES, help="of browsers; without it, tests have every size")
 
 
 def pytest_collection_modifyitems(config, items):
     """Begin with what takes longest, so that all workers end at about the same time. Production runs
     on PostgreSQL and Redis alone, so elsewhere its tests do not exist."""
     items.sort(key=lambda item: item.path.parent.name not in LONG)
-    if connection.vendor != "postgresql":
-        absent = [item for item in items if item.get_closest_marker("postgresql")]
-        config.hook.pytest_deselected(items=absent)
-        items[:] = [item for item in items if item not in absent]
+    size = config.getoption("size")
+
+    def is_absent(item):
+        sizes = SIZES.intersection(item.callspec.id.split("-") if hasattr(item, "callspec") else ())
+        return (size and sizes and size not in sizes) or (
+            connection.vendor != "postgresql" and item.get_closest_marker("postgresql")
+        )
+
+    absent = [item for item in items if is_absent(item)]
+    config.hook.pytest_deselected(items=absent)
+    items[:] = [item for item in items if item not in set(absent)]
 
 
 def pytest_collection_finish():
@@ -106,6 +122,36 @@ def _without_signals_of_migrations():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flush, "emit_post_migrate_signal", lambda *_: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> str:
+    """A database with its tables: a file on SQLite, a name on PostgreSQL."""
+    own = tmp_path_factory.getbasetemp()
+    return migrated.template(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings, template) -> Iterator[None]:
+    """The database of this worker is a copy, with nothing left to migrate."""
+    with pytest.MonkeyPatch.context() as patch:
+        if connection.vendor == "postgresql":
+            connection.settings_dict["TEST"]["TEMPLATE"] = template
+        else:
+            original = SqliteCreation._create_test_db
+
+            def copied(self, *arguments, **options):
+                name = original(self, *arguments, **options)
+                shutil.copy(template, name)
+                return name
+
+            patch.setattr(SqliteCreation, "_create_test_db", copied)
+        yield
+
+
+def pytest_unconfigure():
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        migrated.forget()
 
 
 @pytest.fixture(scope="session")

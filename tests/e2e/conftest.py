@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import connection
 
 from roocloud.lib.crypto import new_key
+from tests import migrated
 from tests.e2e.front_door import front_door
 from tests.fakes.upstream import KEY, fake_upstream
 
@@ -106,12 +107,16 @@ class Launcher:
     """Starts deployments and ends what it started."""
 
     def __init__(
-        self, folders: pytest.TempPathFactory, secret_rules: Path, resources: ExitStack
+        self,
+        folders: pytest.TempPathFactory,
+        template: str,
+        secret_rules: Path,
+        resources: ExitStack,
     ) -> None:
         self._folders = folders
+        self._template = template
         self._secret_rules = secret_rules
         self._resources = resources
-        self._template: str | None = None
 
     def embedded(
         self, *, processes: int = 1, env: dict[str, str] | None = None, is_first_start: bool = False
@@ -127,7 +132,7 @@ class Launcher:
         if connection.vendor == "postgresql":
             made.env |= self._databases_of_its_own(is_empty=is_first_start)
         elif not is_first_start:
-            shutil.copy(self._migrated(), folder / "data" / "roocloud.sqlite3")
+            shutil.copy(self._template, folder / "data" / "roocloud.sqlite3")
         for port, url in zip(ports, urls, strict=True):
             self._serve(made, port, url)
         return made
@@ -181,27 +186,16 @@ class Launcher:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def _migrated(self) -> str:
-        """A database with its tables: a file on SQLite, a name on PostgreSQL."""
-        if self._template is None:
-            made = Deployment([], self._base(self._folders.mktemp("migrated")), Path())
-            self._template = f"{made.env['ROOCLOUD_DATA_DIR']}/roocloud.sqlite3"
-            if connection.vendor == "postgresql":
-                made.env |= self._databases_of_its_own(is_empty=True)
-                self._template = made.env["DATABASE_URL"].rpartition("/")[2]
-            made.manage("migrate")
-        return self._template
-
     def _databases_of_its_own(self, *, is_empty: bool) -> dict[str, str]:
         name = f"roocloud_e2e_{os.getpid()}_{_free_port()}"
-        template = "template1" if is_empty else self._migrated()
-        _admin(f"CREATE DATABASE {name} TEMPLATE {template}")
-        _admin(f"ALTER DATABASE {name} SET synchronous_commit = off")  # no test cuts the power
-        self._resources.callback(_admin, f"DROP DATABASE {name} WITH (FORCE)")
-        given = settings.DATABASES["default"]
-        place = f"{given['USER']}:{given['PASSWORD']}@{given['HOST']}:{given['PORT']}"
+        template = "template1" if is_empty else self._template
+        migrated.administer(
+            f"CREATE DATABASE {name} TEMPLATE {template}",
+            f"ALTER DATABASE {name} SET synchronous_commit = off",  # no test cuts the power
+        )
+        self._resources.callback(migrated.administer, f"DROP DATABASE {name} WITH (FORCE)")
         return {
-            "DATABASE_URL": f"postgres://{place}/{name}",
+            "DATABASE_URL": migrated.address(name),
             "REDIS_URL": self._empty_redis(),
         }
 
@@ -238,26 +232,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def launch(tmp_path_factory, secret_rules) -> Iterator[Launcher]:
+def launch(tmp_path_factory, template, secret_rules) -> Iterator[Launcher]:
     """``launch.embedded(processes=2, env={…})``, ``launch.production()``; everything ends with the
     module."""
     with ExitStack() as resources:
-        yield Launcher(tmp_path_factory, secret_rules, resources)
-
-
-def _admin(statement: str) -> None:
-    import psycopg
-
-    given = settings.DATABASES["default"]
-    with psycopg.connect(
-        host=given["HOST"],
-        port=given["PORT"],
-        user=given["USER"],
-        password=given["PASSWORD"] or None,
-        dbname="postgres",
-        autocommit=True,
-    ) as own:
-        own.execute(statement)
+        yield Launcher(tmp_path_factory, template, secret_rules, resources)
 
 
 @pytest.fixture(scope="module")
