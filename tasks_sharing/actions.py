@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import BigIntegerField, Case, CharField, F, Q, Value, When
 from django.urls import reverse
 from msgspec import UNSET
 
@@ -15,6 +15,7 @@ from accounts.actors import Actor
 from audit import actions as audit
 from orgs import queries as orgs
 from roocloud.lib import crypto
+from roocloud.lib.fresh import Fresh
 from roocloud.lib.ids import digest, new_secret
 from roocloud.lib.refusals import NotFound, Refusal
 from roocloud.lib.text import clean_label
@@ -80,40 +81,69 @@ def record_event(*, actor: Actor, event: Event, at: datetime) -> None:
     """Let an event change its task, in the caller's transaction. Events come in any order, and
     some come twice; one without a task changes nothing."""
     if task := see_task(actor=actor, event=event, at=at):
-        apply_event(actor=actor, task=task, event=event)
+        apply_event(actor=actor, task=task, event=event, at=at)
 
 
-def see_task(*, actor: Actor, event: Event, at: datetime) -> Task | None:
-    """The task that an event is of, made on first sight. Its row is locked until the caller's
-    transaction ends, so events of one task are decided one after another. None for an event without
-    a task, or of a task that is out of the actor's reach."""
+#: (owner's id, client's task id) -> the task, for what never changes of it: whose it is and where.
+_lately: Fresh[tuple[str, str], Task] = Fresh(age=timedelta(minutes=5))
+#: Whether an organization records messages. A policy, so five seconds at most (B4).
+_recording: Fresh[str, bool] = Fresh(age=timedelta(seconds=5))
+
+
+def see_task(*, actor: Actor, event: Event, at: datetime, locks: bool = False) -> Task | None:
+    """The task that an event is of, made on first sight. None for an event without a task, or of a
+    task that is out of the actor's reach.
+
+    locks: hold its row until the caller's transaction ends. Without it, a task that was seen
+    lately costs no query, and may be gone: apply_event finds out.
+    """
     task_id = task_id_of(event.properties)
     if not task_id:
         return None
-    return _seen(actor=actor, task_id=task_id, properties=event.properties, at=at)
+    if not locks and (known := _lately.get((actor.user_id, task_id), at=at)):
+        return known
+    return _seen(actor=actor, task_id=task_id, properties=event.properties, at=at, locks=locks)
 
 
-def apply_event(*, actor: Actor, task: Task, event: Event) -> None:
-    """Let an event change the task that see_task gave."""
-    if event.type == "Task Message":
-        _record_message(actor, task, event.properties.get("message"))
-    elif event.type == "LLM Completion":
-        _record_completion(task, event.properties)
-    elif event.type == "Task Created":
-        _record_creation(task, event.properties)
-    elif event.type == "Task Reopened":
-        Task.unscoped.filter(pk=task.pk).update(status=Task.Status.RUNNING)
-    elif event.type == "Task Completed":
-        Task.unscoped.filter(pk=task.pk).update(status=Task.Status.COMPLETED)
+def apply_event(*, actor: Actor, task: Task, event: Event, at: datetime) -> None:
+    """Let an event change the task that see_task gave: one query, and one more for a message. The
+    first locks the task's row, so events of one task are decided one after another."""
+    read = _recorded(task, event, at=at)
+    news = {
+        "last_activity_at": at,
+        **{name: value for name, value in _facts(event.properties).items() if value},
+        **_consequences(task, event, read),
+    }
+    if not Task.objects.visible_to(actor).filter(pk=task.pk).update(**news):
+        _lately.forget((task.owner_id, task.task_id))
+        seen = see_task(actor=actor, event=event, at=at)
+        if seen is None:
+            return
+        task = seen
+        Task.unscoped.filter(pk=task.pk).update(**news)
+    if read is None:
+        return
+    row = read.row(task)
+    row.awaits_scan = guard.awaits_scan(task.pk)  # type: ignore[assignment]  # the database decides
+    Message.unscoped.bulk_create(
+        [row],
+        update_conflicts=True,
+        unique_fields=["task", "ts", "type", "kind"],
+        update_fields=["body", "awaits_scan"],
+    )
+    images.keep(task, read.images)
 
 
-def _seen(*, actor: Actor, task_id: str, properties: dict[str, Any], at: datetime) -> Task | None:
+def _seen(
+    *, actor: Actor, task_id: str, properties: dict[str, Any], at: datetime, locks: bool = False
+) -> Task | None:
     """The actor's task of that id, made on first sight by any event.
 
     None for a task of an organization that the actor does not belong to any more: nothing reaches
     it, and no error says so, for the client would drop or repeat the event (A4, D4).
     """
-    task, is_new = Task.unscoped.get_or_create(
+    rows = Task.unscoped.select_for_update() if locks else Task.unscoped.all()
+    task, is_new = rows.get_or_create(
         owner_id=actor.user_id,
         task_id=task_id,
         defaults={
@@ -123,11 +153,9 @@ def _seen(*, actor: Actor, task_id: str, properties: dict[str, Any], at: datetim
             **_facts(properties),
         },
     )
-    if not is_new:
-        if not Task.objects.visible_to(actor).filter(pk=task.pk).exists():
-            return None
-        news = {name: value for name, value in _facts(properties).items() if value}
-        Task.unscoped.filter(pk=task.pk).update(last_activity_at=at, **news)
+    if not is_new and not Task.objects.visible_to(actor).filter(pk=task.pk).exists():
+        return None
+    _lately.put((actor.user_id, task_id), task, at=at)
     return task
 
 
@@ -142,51 +170,68 @@ def _facts(properties: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _record_creation(task: Task, properties: dict[str, Any]) -> None:
-    """Parentage is reliable in this event alone: later ones describe the task on top of the stack
-    (protocol/tasks-and-telemetry.md §1.2)."""
-    news: dict[str, Any] = {"is_from_start": True}
-    parent = properties.get("parentTaskId")
-    if isinstance(parent, str) and parent != task.task_id:
-        news["parent_task_id"] = clean_label(parent, MAX_TASK_ID)
-    Task.unscoped.filter(pk=task.pk).update(**news)
+def _consequences(task: Task, event: Event, read: Read | None) -> dict[str, Any]:
+    """What an event of that type changes of its task."""
+    properties = event.properties
+    if read is not None:
+        return _said(read)
+    if event.type == "LLM Completion":
+        # The only event that carries costs. ``inputTokens`` is the total, cached ones included.
+        return {
+            "tokens_in": F("tokens_in") + count(properties.get("inputTokens")),
+            "tokens_out": F("tokens_out") + count(properties.get("outputTokens")),
+            "cost_nanos": F("cost_nanos") + cost_nanos(properties.get("cost")),
+        }
+    if event.type == "Task Created":
+        # Parentage is reliable in this event alone: later ones describe the task on top of the
+        # stack (protocol/tasks-and-telemetry.md §1.2).
+        parent = properties.get("parentTaskId")
+        if isinstance(parent, str) and parent != task.task_id:
+            return {"is_from_start": True, "parent_task_id": clean_label(parent, MAX_TASK_ID)}
+        return {"is_from_start": True}
+    if event.type == "Task Reopened":
+        return {"status": Task.Status.RUNNING}
+    if event.type == "Task Completed":
+        return {"status": Task.Status.COMPLETED}
+    return {}
 
 
-def _record_completion(task: Task, properties: dict[str, Any]) -> None:
-    """The only event that carries costs. ``inputTokens`` is the total, cached ones included."""
-    Task.unscoped.filter(pk=task.pk).update(
-        tokens_in=F("tokens_in") + count(properties.get("inputTokens")),
-        tokens_out=F("tokens_out") + count(properties.get("outputTokens")),
-        cost_nanos=F("cost_nanos") + cost_nanos(properties.get("cost")),
-    )
+def _recorded(task: Task, event: Event, *, at: datetime) -> Read | None:
+    """The message of an event, if it has one that is to be stored."""
+    if event.type != "Task Message":
+        return None
+    read = read_message(event.properties.get("message"))
+    return read if read is not None and _records_messages(task.organization_id, at=at) else None
 
 
-def _record_message(actor: Actor, task: Task, message: Any) -> None:
-    read = read_message(message)
-    cloud = orgs.settings_of(task.organization_id).cloud
-    if read is None or (task.organization_id and cloud.record_task_messages is not True):
-        return
-    row = read.row(task)
-    Message.unscoped.update_or_create(
-        task=task,
-        ts=read.ts,
-        type=read.type,
-        kind=read.kind,
-        defaults={"body": row.body, "awaits_scan": guard.awaits_scan(task.pk)},
-    )
-    images.keep(task, read.images)
-    _retitle(task, read)
-    if read.ends_the_task:
-        Task.unscoped.filter(pk=task.pk).update(status=Task.Status.COMPLETED)
+def _records_messages(organization_id: str | None, *, at: datetime) -> bool:
+    if organization_id is None:
+        return True
+    known = _recording.get(organization_id, at=at)
+    if known is None:
+        cloud = orgs.settings_of(organization_id).cloud
+        known = cloud.record_task_messages is True
+        _recording.put(organization_id, known, at=at)
+    return known
 
 
-def _retitle(task: Task, message: Read) -> None:
-    """Events race: the database decides whether this text is earlier than the title's."""
-    if prompt := prompt_of([message]):
+def _said(read: Read) -> dict[str, Any]:
+    """What a message changes of its task."""
+    news: dict[str, Any] = {}
+    if prompt := prompt_of([read]):
+        # Events race: the database decides whether this text is earlier than the title's.
         title, ts = prompt
-        Task.unscoped.filter(Q(title_ts=None) | Q(title_ts__gte=ts), pk=task.pk).update(
-            title=title, title_ts=ts
-        )
+        is_first = Q(title_ts=None) | Q(title_ts__gte=ts)
+        news = {
+            name: Case(When(is_first, then=Value(value, kind())), default=F(name))
+            for name, value, kind in (
+                ("title", title, CharField),
+                ("title_ts", ts, BigIntegerField),
+            )
+        }
+    if read.ends_the_task:
+        news["status"] = Task.Status.COMPLETED
+    return news
 
 
 def expect_backfill(
@@ -197,7 +242,10 @@ def expect_backfill(
     task = _seen(actor=actor, task_id=task_id, properties=properties, at=at)
     if task is None:
         return None
-    Task.unscoped.filter(pk=task.pk).update(backfill_requested_at=at, backfill_failed_at=None)
+    facts = {name: value for name, value in _facts(properties).items() if value}
+    Task.unscoped.filter(pk=task.pk).update(
+        backfill_requested_at=at, backfill_failed_at=None, last_activity_at=at, **facts
+    )
     return task
 
 

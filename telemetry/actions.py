@@ -80,14 +80,17 @@ def _record(
     task_id = tasks.task_id_of(event.properties)
     if is_retry and task_id and tasks.is_foreign(actor, task_id):
         return
-    # From here on the task is locked: of repeats sent at once, the second sees the first one's row.
-    task = tasks.see_task(actor=actor, event=event, at=at)
+    # Locked for a repeat: of several sent at once, the second sees the first one's row.
+    task = tasks.see_task(actor=actor, event=event, at=at, locks=is_retry)
     fingerprint = digest(f"{event.type}\n{wire.dumps(event.properties)}")
     mine = stored.setdefault(fingerprint, [])
     if is_retry and task and event.type in _COUNTED_ONCE:
         same = Event.unscoped.filter(user_id=actor.user_id, digest=fingerprint)
         if same.filter(received_at__gt=at - REPEAT_WINDOW).exclude(pk__in=mine).exists():
             return
+    if task:
+        # First, for it locks the task: a repeat that comes at this moment waits, and sees the row.
+        tasks.apply_event(actor=actor, task=task, event=event, at=at)
     kept = {key: value for key, value in event.properties.items() if key != "message"}
     row = Event.unscoped.create(
         user_id=actor.user_id,
@@ -99,8 +102,6 @@ def _record(
         received_at=at,
     )
     mine.append(row.pk)
-    if task:
-        tasks.apply_event(actor=actor, task=task, event=event)
 
 
 # --- Backfill ---------------------------------------------------------------------------------

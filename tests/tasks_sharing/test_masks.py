@@ -309,6 +309,7 @@ class TestScanning:
             actor=factories.actor(alice, before.organization),
             task=before,
             event=actions.Event("Task Message", event),
+            at=timezone.now(),
         )
 
         assert Message.unscoped.get(ts=99).awaits_scan
