@@ -1,6 +1,7 @@
 """Images on record: once for each tenant, for as long as a task has them."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import transaction
 
@@ -46,6 +47,16 @@ def find(message: Message, index: int) -> Image | None:
     if digest is None:
         return None
     return Image.unscoped.filter(tenant_id=message.task.tenant_id, digest=digest).first()
+
+
+def put_back(task: Task, document: dict[str, Any]) -> dict[str, Any]:
+    """A stored message of a task as its client sent it, with the images in it."""
+    wanted = pictures.digests(document)
+    if not wanted:
+        return document
+    rows = Image.unscoped.filter(tenant_id=task.tenant_id, digest__in=wanted)
+    found = {row.digest: Found(row.digest, row.content_type, bytes(row.data)) for row in rows}
+    return pictures.put_back(document, found)
 
 
 def of_task(task_pk: str) -> list[int]:

@@ -7,7 +7,7 @@ by its digest (tasks_sharing.images); a reference stays in its place.
 import base64
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -63,17 +63,60 @@ def take_out(document: dict[str, Any], kind: str) -> tuple[dict[str, Any], list[
         return document, []
     kept: list[Any] = []
     found: list[Found] = []
-    for entry in [*given, *([nested] if nested else [])]:
+    for place, entry in enumerate([*given, *([nested] if nested else [])]):
         image = _read(entry) if len(found) < MAX_IMAGES else None
         if image is None:
             kept.append(None if isinstance(entry, dict) else entry)
             continue
         width, height = _size(image.content_type, image.data) or (None, None)
-        kept.append({"image": image.digest, "width": width, "height": height})
+        reference: dict[str, Any] = {"image": image.digest, "width": width, "height": height}
+        if place == len(given):
+            reference["from"] = _NESTED[kind]
+        kept.append(reference)
         found.append(image)
     if nested is None:
         return {**document, "images": kept}, found
     return {**document, "images": kept, "text": nested_in}, found
+
+
+def digests(document: dict[str, Any]) -> set[str]:
+    """Of the images that a stored message refers to."""
+    images = document.get("images")
+    entries = images if isinstance(images, list) else []
+    return {entry["image"] for entry in entries if isinstance(entry, dict) and "image" in entry}
+
+
+def put_back(document: dict[str, Any], found: Mapping[str, Found]) -> dict[str, Any]:
+    """A stored message as the client sent it: take_out, undone. found: images by digest; what is
+    not among them is left out."""
+    text, given, nested = document.get("text"), [], False
+    for entry in document["images"]:
+        if not isinstance(entry, dict):
+            given.append(entry)
+            continue
+        image = found.get(entry.get("image", ""))
+        key = entry.get("from")
+        nested = nested or key is not None
+        if image is None:
+            continue
+        url = f"data:{image.content_type};base64,{base64.b64encode(image.data).decode()}"
+        if key is None:
+            given.append(url)
+        elif isinstance(text, str) and isinstance(told := _told(text), dict):
+            text = wire.dumps({**told, key: url})
+    whole = {**document, "images": given}
+    if text is not None:
+        whole["text"] = text
+    if nested and not given:
+        del whole["images"]
+    return whole
+
+
+def _told(text: str) -> Any:
+    try:
+        return wire.loads(text.encode("utf-8", "surrogatepass"))
+    except InvalidInput:
+        return None
 
 
 def _nested(document: dict[str, Any], kind: str) -> tuple[str, str | None]:
@@ -81,10 +124,7 @@ def _nested(document: dict[str, Any], kind: str) -> tuple[str, str | None]:
     key, text = _NESTED.get(kind), document.get("text")
     if key is None or not isinstance(text, str) or "data:image/" not in text:
         return "", None
-    try:
-        told = wire.loads(text.encode("utf-8", "surrogatepass"))
-    except InvalidInput:
-        return "", None
+    told = _told(text)
     image = told.pop(key, None) if isinstance(told, dict) else None
     if _read(image) is None:
         return "", None

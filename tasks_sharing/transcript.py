@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 
 from roocloud.lib import wire
 from roocloud.lib.text import clean_label
-from tasks_sharing import markup, masking, patch, queries
+from tasks_sharing import images, markup, masking, patch, queries
 from tasks_sharing.conversation import Item, Spoken, items, spoken
 from tasks_sharing.diffs import FileEdit
 from tasks_sharing.markup import Part
@@ -31,6 +31,8 @@ _VERSION = 1
 _MAX_FOUND = 50
 _MAX_ENTRIES = 300
 _RESULT_CHARS = 4_000
+#: Of a file that are made at once.
+_FILE_CHARS = 8 * 2**20
 #: Kinds that the overview is made of.
 _TOLD = frozenset(
     {
@@ -245,9 +247,16 @@ class Transcript:
     # --- Files --------------------------------------------------------------------------------
 
     def json_lines(self, start: int) -> list[str]:
-        """Up to WINDOW messages from a place on, each as JSON, whole."""
+        """Up to WINDOW messages from a place on, each as JSON, whole, its images in it. Fewer where
+        they are large: empty only at the end."""
+        lines, left = [], _FILE_CHARS
         rows = queries.messages_of(self.task)[start : start + WINDOW]
-        return [wire.dumps(row.document) for row in self.read(rows, is_bounded=False)]
+        for row in self.read(rows, is_bounded=False):
+            lines.append(wire.dumps(images.put_back(self.task, row.document)))
+            left -= len(lines[-1])
+            if left < 0:
+                break
+        return lines
 
     def as_patch(self, *, site: str) -> Iterator[str]:
         """All edits as one patch. site: the beginning of the links in it."""
