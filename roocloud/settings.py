@@ -241,6 +241,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "tasks_sharing.tasks.resume_imports",
         "schedule": timedelta(minutes=1),
     },
+    "tasks-index-due": {
+        "task": "tasks_sharing.tasks.index_due",
+        "schedule": timedelta(minutes=1),
+    },
     "tasks-forget-unused-images": {
         "task": "tasks_sharing.tasks.forget_unused_images",
         "schedule": crontab(hour=3, minute=20),

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import BigIntegerField, Case, CharField, F, Q, Value, When
+from django.db.models import BigIntegerField, BooleanField, Case, CharField, F, Q, Value, When
 from django.urls import reverse
 from msgspec import UNSET
 
@@ -124,7 +124,7 @@ def apply_event(*, actor: Actor, task: Task, event: Event, at: datetime) -> None
     if read is None:
         return
     row = read.row(task)
-    row.awaits_scan = guard.awaits_scan(task.pk)  # type: ignore[assignment]  # the database decides
+    row.awaits_scan = guard.awaits_scan(task.pk)  # the database decides
     Message.unscoped.bulk_create(
         [row],
         update_conflicts=True,
@@ -132,6 +132,18 @@ def apply_event(*, actor: Actor, task: Task, event: Event, at: datetime) -> None
         update_fields=["body", "awaits_scan"],
     )
     images.keep(task, read.images)
+    is_title = "title" in news and (task.title_ts is None or read.ts <= task.title_ts)
+    if is_title:
+        task.title_ts = read.ts  # as far as is known: later texts are no title
+    if is_title or read.is_by_user:
+        _index(task)
+
+
+def _index(task: Task) -> None:
+    """Soon: what the user just said is looked for soon. A job that is lost is made up for."""
+    from tasks_sharing.tasks import index_task  # which imports this module
+
+    index_task.delay_on_commit(task_id=task.pk)
 
 
 def _seen(
@@ -222,13 +234,14 @@ def _said(read: Read) -> dict[str, Any]:
         # Events race: the database decides whether this text is earlier than the title's.
         title, ts = prompt
         is_first = Q(title_ts=None) | Q(title_ts__gte=ts)
-        news = {
-            name: Case(When(is_first, then=Value(value, kind())), default=F(name))
-            for name, value, kind in (
-                ("title", title, CharField),
-                ("title_ts", ts, BigIntegerField),
-            )
-        }
+        values = (
+            ("title", Value(title, CharField())),
+            ("title_ts", Value(ts, BigIntegerField())),
+            ("words_due", Value(value=True, output_field=BooleanField())),
+        )
+        news = {name: Case(When(is_first, then=value), default=F(name)) for name, value in values}
+    if read.is_by_user:
+        news["words_due"] = True
     if read.ends_the_task:
         news["status"] = Task.Status.COMPLETED
     return news
@@ -282,13 +295,18 @@ def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetim
         Message.unscoped.filter(task=task, ts__lte=last_ts).delete()
         Message.unscoped.bulk_create(rows, batch_size=_BATCH)
         images.keep(task, (found for read in unique.values() for found in read.images))
-        news: dict[str, Any] = {"backfilled_at": requested_at, "backfill_failed_at": None}
+        news: dict[str, Any] = {
+            "backfilled_at": requested_at,
+            "backfill_failed_at": None,
+            "words_due": True,
+        }
         if finished and not task.messages.filter(ts__gt=last_ts).exists():
             ends = max(finished, key=lambda read: read.ts).ends_the_task
             news["status"] = Task.Status.COMPLETED if ends else Task.Status.RUNNING
         if prompt := prompt_of(unique.values()):
             news["title"], news["title_ts"] = prompt
         Task.unscoped.filter(pk=task.pk).update(**news)
+        _index(task)
     if task.guarded_by:
         guard.scan(task, at=requested_at)  # here, and not at the expense of the next reader
     return len(unique)

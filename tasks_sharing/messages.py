@@ -33,6 +33,11 @@ class Read:
         return self.document.get("partial") is True
 
     @property
+    def is_by_user(self) -> bool:
+        """But for the text that opens a conversation, which only its place tells."""
+        return self.kind == "user_feedback"
+
+    @property
     def ends_the_task(self) -> bool:
         return self.kind in _ENDS and not self.is_partial
 

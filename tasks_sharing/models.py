@@ -89,6 +89,8 @@ class Task(models.Model):
     # The version of the detector that looks through the task's messages; empty: none does.
     guarded_by = models.CharField(max_length=32, blank=True, db_default="")
     masks_emails = models.BooleanField(default=False, db_default=False)
+    # Its words are to be written down anew (tasks_sharing.search).
+    words_due = models.BooleanField(default=True, db_default=True)
 
     unscoped = TaskQuerySet.as_manager()
     objects = ScopedManager.from_queryset(TaskQuerySet)()
@@ -98,7 +100,11 @@ class Task(models.Model):
             UniqueConstraint(fields=["owner", "task_id"], name="tasks_task_once_an_owner")
         ]
         indexes = [
-            models.Index(fields=["owner", "-last_activity_at", "id"], name="tasks_task_of_owner"),
+            models.Index(
+                fields=["owner", "organization", "-last_activity_at", "id"],
+                name="tasks_task_of_owner_in",
+            ),
+            models.Index("id", condition=Q(words_due=True), name="tasks_task_words_due"),
             models.Index(
                 fields=["organization", "-last_activity_at", "id"], name="tasks_task_of_org"
             ),
@@ -120,6 +126,27 @@ class Task(models.Model):
         return self.backfill_requested_at is not None and (
             self.backfilled_at is None or self.backfilled_at < self.backfill_requested_at
         )
+
+
+class TaskText(models.Model):
+    """The words that a task is found by (tasks_sharing.search). Whose it is never changes."""
+
+    id = models.BigIntegerField(primary_key=True)  # its place among all, by when it began
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="said")
+    owner_id = models.CharField(max_length=40)
+    organization_id = models.CharField(max_length=40, null=True)  # noqa: DJ001  # as the task's
+    words = models.TextField()  # different ones, each after a space
+
+    unscoped = models.Manager["TaskText"]()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["owner_id", "organization_id", "-id"], name="tasks_text_of_owner"),
+            models.Index(fields=["organization_id", "-id"], name="tasks_text_of_org"),
+        ]
+
+    def __str__(self) -> str:
+        return self.task_id
 
 
 class Message(models.Model):

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import (
     Http404,
     HttpRequest,
@@ -27,8 +26,6 @@ from tasks_sharing.markup import Part
 from tasks_sharing.masking import Masks
 from tasks_sharing.models import Message, Share, Task
 from tasks_sharing.transcript import Transcript
-
-TASKS_A_PAGE = 50
 
 View = Callable[..., HttpResponseBase]
 
@@ -214,34 +211,6 @@ def share(request: HttpRequest, token: str, form: str = "") -> HttpResponseBase:
         return _changes(request, transcript) if form == "changes" else _file(transcript, form)
     context = conversation(request, transcript)
     return render(request, "tasks_sharing/share.html", {**context, "share": found})
-
-
-@require_safe
-@signed_in
-def tasks(request: HttpRequest) -> HttpResponse:
-    """``/tasks``: mine, or by policy those of the organization."""
-    actor = web_actor(request)
-    wants_team = request.GET.get("of") == "team" and actor.organization_id is not None
-    rows = queries.team_tasks(actor) if wants_team else queries.my_tasks(actor)
-    text = request.GET.get("q", "").strip()[:200]
-    if text:
-        rows = rows.filter(title__icontains=text.replace("\x00", ""))
-    page = Paginator(rows, TASKS_A_PAGE).get_page(request.GET.get("page"))
-    context = {"page": page, "wants_team": wants_team, "actor": actor, "text": text}
-    return render(request, "tasks_sharing/tasks.html", context)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
-def delete_task(request: HttpRequest, task_id: str) -> HttpResponse:
-    """Ask, then delete one of my tasks."""
-    actor = web_actor(request)
-    found = get_object_or_404(Task.objects.visible_to(actor), task_id=task_id)
-    if request.method == "POST":
-        actions.delete_task(task=found, by=actor, at=timezone.now())
-        messages.success(request, "The task and its links are deleted.")
-        return redirect("tasks")
-    return render(request, "tasks_sharing/delete_task.html", {"task": found})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

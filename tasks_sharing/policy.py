@@ -33,9 +33,14 @@ def may_open(
         return False
     if task.owner_id == viewer_id:
         return task.organization_id is None or viewer_role is not None
-    if viewer_role is None or visibility == "creator":
+    return opens_others(visibility, viewer_role)
+
+
+def opens_others(visibility: str, role: str | None) -> bool:
+    """May somebody with ``role`` read colleagues' conversations?"""
+    if role is None or visibility in ("creator", "full-lockdown"):
         return False
-    return visibility == "all" or viewer_role in ADMIN_ROLES
+    return visibility == "all" or role in ADMIN_ROLES
 
 
 def sees_others(visibility: str, role: str | None) -> bool:

@@ -46,13 +46,58 @@ def my_tasks(actor: Actor) -> QuerySet[Task]:
 
 def team_tasks(actor: Actor) -> QuerySet[Task]:
     """What the policy lets the actor see in a list of their organization."""
+    return sight(actor, is_team=True).rows
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the policy lets somebody see, as it is at this moment, in a list of their own tasks or
+    (is_team) of their organization's. opens_own, opens_others: whether also the conversations."""
+
+    actor: Actor
+    is_team: bool
+    opens_own: bool = True
+    opens_others: bool = False
+
+    @property
+    def rows(self) -> QuerySet[Task]:
+        """The tasks, latest activity first."""
+        actor = self.actor
+        if not self.is_team or actor.organization_id is None:
+            return my_tasks(actor)
+        rows = Task.unscoped.of_organization(actor.organization_id)
+        return rows.select_related("owner").order_by("-last_activity_at", "pk")
+
+    @property
+    def places(self) -> QuerySet[Task]:
+        """The same tasks by their order alone, for counting along it: a web actor belongs to the
+        organization. What is shown comes from ``rows``."""
+        actor = self.actor
+        rows = Task.unscoped.filter(organization_id=actor.organization_id)
+        if not self.is_team:
+            rows = rows.filter(owner_id=actor.user_id)
+        return rows.order_by("-last_activity_at", "pk")
+
+    @property
+    def openable(self) -> QuerySet[Task]:
+        """Of these, the ones whose conversation they may read (J2)."""
+        if not self.opens_own:
+            return self.rows.none()
+        return self.rows if self.opens_others else self.rows.filter(owner_id=self.actor.user_id)
+
+
+def sight(actor: Actor, *, is_team: bool) -> Sight:
+    """is_team: whether colleagues' tasks are asked for; they are seen as far as the policy goes."""
     if actor.organization_id is None:
-        return my_tasks(actor)
+        return Sight(actor, is_team=False)
     visibility = policy.task_visibility(orgs.organization_settings(actor).cloud)
-    rows = Task.unscoped.of_organization(actor.organization_id)
-    if visibility == "full-lockdown" or not policy.sees_others(visibility, actor.role):
-        rows = rows.filter(owner_id=actor.user_id)
-    return rows.select_related("owner").order_by("-last_activity_at", "pk")
+    is_open = visibility != "full-lockdown"
+    return Sight(
+        actor,
+        is_team=is_team and is_open and policy.sees_others(visibility, actor.role),
+        opens_own=is_open,
+        opens_others=policy.opens_others(visibility, actor.role),
+    )
 
 
 def find_task(*, task_id: str, viewer_id: str) -> Task | None:
@@ -161,6 +206,17 @@ def telling(task: Task, *, kinds: Collection[str], opening: int | None) -> "Quer
         .exclude(~Q(pk=opening), kind="text")
         .filter(~Q(kind="tool") | changing)
     )
+
+
+def told_by_user(task: Task) -> Iterator[str]:
+    """What the user said: the text that opens the conversation, and each one later."""
+    texts = messages_of(task, kinds=["text"])
+    opening = texts.values_list("pk", flat=True).first()
+    rows = messages_of(task, kinds=["text", "user_feedback"])
+    for row in read(rows.exclude(~Q(pk=opening), kind="text")):
+        text = row.document.get("text")
+        if isinstance(text, str):
+            yield text
 
 
 def approved_until(task: Task) -> int:

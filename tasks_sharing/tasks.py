@@ -5,7 +5,7 @@ import time
 from celery import shared_task
 from django.utils import timezone
 
-from tasks_sharing import guard, images
+from tasks_sharing import guard, images, search
 from tasks_sharing.imports import actions as imports
 from tasks_sharing.models import Task
 
@@ -27,6 +27,20 @@ def scan_task(*, task_id: str, **_later: object) -> None:
     task = Task.unscoped.filter(pk=task_id).first()
     if task is not None:
         guard.scan(task, at=timezone.now())
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def index_task(*, task_id: str, **_later: object) -> None:
+    """Write down the words of a task, so that it is found by them."""
+    search.index(task_pk=task_id)
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def index_due(**_later: object) -> None:
+    """Every minute: what was imported, and what a broker forgot. Of a database from before the
+    search, everything, turn by turn."""
+    ends_at = time.monotonic() + _TURN_S
+    search.index_due(is_time_up=lambda: time.monotonic() > ends_at)
 
 
 @shared_task(acks_late=True, ignore_result=True)

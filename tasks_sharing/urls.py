@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from tasks_sharing import api, mask_pages, pages
+from tasks_sharing import api, list_pages, mask_pages, pages
 from tasks_sharing.imports import pages as imports
 
 
@@ -25,7 +25,7 @@ urlpatterns = [
     path("task/<str:task_id>.<file:form>", pages.task_file),
     path("task/<str:task_id>/changes", pages.task_changes),
     path("task/<str:task_id>", pages.task, name="task"),
-    path("task/<str:task_id>/delete", pages.delete_task, name="delete-task"),
+    path("task/<str:task_id>/delete", list_pages.delete_task, name="delete-task"),
     path("task/<str:task_id>/public", mask_pages.public_view, name="public-view"),
     path("task/<str:task_id>/public/image/<int:message_id>/<int:index>", pages.task_image),
     path("task/<str:task_id>/masks/text", mask_pages.mask_text, name="mask-text"),
@@ -38,8 +38,10 @@ urlpatterns = [
     ),
     path("masks/<str:mask_id>/lift", mask_pages.lift_mask, name="lift-mask"),
     path("masks/<str:mask_id>/put-back", mask_pages.put_back_mask, name="put-back-mask"),
-    path("tasks", pages.tasks, name="tasks"),
-    path("tasks/manage", pages.tasks, name="manage-tasks"),
+    path("tasks", list_pages.tasks, name="tasks"),
+    path("tasks/manage", list_pages.tasks, name="manage-tasks"),
+    path("tasks/export", list_pages.export_tasks, name="export-tasks"),
+    path("tasks/delete", list_pages.delete_tasks, name="delete-tasks"),
     path("tasks/import", imports.import_tasks, name="import-tasks"),
     path("tasks/import/<str:import_id>", imports.import_report, name="import-report"),
     path("tasks/import/<str:import_id>/cancel", imports.cancel_import, name="cancel-import"),

@@ -105,6 +105,8 @@ def add_history(*, actor: Actor, history: History, at: datetime) -> Added:
             **_title(task, history, reads.values()),
             **_end(task, history, reads.values(), at=at),
         }
+        if added or "title" in news:
+            news["words_due"] = True
         if news:
             Task.unscoped.filter(pk=task.pk).update(**news)
     return Added(is_new=is_new, message_count=len(added))

@@ -3,7 +3,6 @@
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from orgs.models import Membership
 from tasks_sharing.models import Message, Task
@@ -30,7 +29,7 @@ def hear(alice, acme):
     def hear(message, **facts):
         properties = {"taskId": TASK, "mode": "code", **facts, "message": message}
         event = actions.read_event({"type": "Task Message", "properties": properties})
-        actions.record_events(actor=actor, events=[event], is_retry=False, at=timezone.now())
+        actions.record_events(actor=actor, events=[event], is_retry=False, at=factories.NOON)
 
     return hear
 
@@ -40,7 +39,8 @@ def text(ts, said="Hello", **more):
 
 
 def test_a_message_costs_three_queries(hear):
-    """Every kind, live: new, and again as it was while it streamed. Images cost their own."""
+    """Every kind, live: new, and again as it was while it streamed. Images cost their own, and
+    every five seconds a process asks once whether the organization records messages."""
     rows = [row for row in messages() if not row.get("images") and "data:image" not in str(row)]
     hear(rows[0])
 
@@ -71,7 +71,7 @@ def test_who_left_the_organization_reaches_its_task_no_more(hear, alice, acme, b
     event = actions.read_event(
         {"type": "Task Message", "properties": {"taskId": TASK, "message": text(1, "After")}}
     )
-    actions.record_events(actor=actor, events=[event], is_retry=False, at=timezone.now())
+    actions.record_events(actor=actor, events=[event], is_retry=False, at=factories.NOON)
 
     task.refresh_from_db()
     assert (task.title, task.last_activity_at) == ("Before", before)
