@@ -413,6 +413,8 @@ ROOCLOUD_BACKFILL_KEEP = timedelta(days=env.int("ROOCLOUD_BACKFILL_KEEP_DAYS", 7
 ROOCLOUD_SHARE_VIEWS_KEEP = timedelta(
     days=env.int("ROOCLOUD_SHARE_VIEWS_KEEP_DAYS", 90, validate=Range(1, 3650))
 )
+#: A TrueType font for the pictures of public links, as a path; one that comes with Pillow if empty.
+ROOCLOUD_PREVIEW_FONT = env.str("ROOCLOUD_PREVIEW_FONT", "")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 100 * _MIB
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 

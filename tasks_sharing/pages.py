@@ -31,6 +31,7 @@ from tasks_sharing import (
     markup,
     masking,
     patch,
+    previews,
     queries,
 )
 from tasks_sharing.markup import Part
@@ -163,6 +164,19 @@ def share_image(request: HttpRequest, token: str, message_id: int, index: int) -
 
 @_guarded
 @require_safe
+@public(reason="the picture of a public link, for programs that show previews")
+def share_preview(request: HttpRequest, token: str) -> HttpResponse:
+    """``/share/{token}/preview.png``: for public links alone, and as masked as the page."""
+    found = _followed(request, token)
+    if found is None or found.visibility != Share.Visibility.PUBLIC:
+        raise Http404
+    shown = guard.masks_for(found, at=timezone.now()).task(found.task)
+    card = previews.card_of(shown, product=settings.ROOCLOUD_PRODUCT_NAME)
+    return HttpResponse(previews.picture(card), content_type="image/png")
+
+
+@_guarded
+@require_safe
 @signed_in
 def task(request: HttpRequest, task_id: str) -> HttpResponse:
     """``/task/{id}``, by the client's own id: the owner's page, and by policy a colleague's."""
@@ -219,6 +233,7 @@ def _shared(
     is_mine = request.user.is_authenticated and share.task.owner_id == request.user.pk
     mine = Share.unscoped.with_views().get(pk=share.pk) if is_mine else None
     context = {**conversation(request, transcript), "share": share, "mine": mine}
+    context["site"] = settings.ROOCLOUD_PUBLIC_URL
     return render(request, "tasks_sharing/share.html", context)
 
 

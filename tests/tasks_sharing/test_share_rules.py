@@ -254,7 +254,7 @@ class TestHeaders:
     @pytest.mark.parametrize(
         ("status", "method", "path"),
         [
-            (200, "get", ""), (200, "head", ".md"), (200, "get", ".json"), (200, "get", "/changes"),
+            (200, "get", ""), (200, "head", ".md"), (200, "get", ".json"), (200, "get", "/changes"), (200, "get", "/preview.png"),
             (404, "get", "x"), (404, "get", "%00"), (404, "get", "/image/1/0"), (405, "post", ""),
             (405, "delete", "/changes"), (404, "get", "/no/such/route"),
         ],
