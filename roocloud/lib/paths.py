@@ -17,11 +17,10 @@ def canonical(path: str) -> str:
     return _PROXY.sub("/proxy/v1", path)
 
 
-#: Nobody indexes, keeps, frames or tells the address of what is below these (J4).
+#: Nobody indexes, keeps, frames or tells elsewhere the address of what is below these (J4).
 _CONFIDENTIAL = ("/share/", "/shares/", "/task/")
 _CONFIDENTIAL_HEADERS = {
     "X-Robots-Tag": "noindex, nofollow, noarchive",
-    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -31,4 +30,9 @@ _CONFIDENTIAL_HEADERS = {
 def confidential_headers(path: str) -> Mapping[str, str]:
     """What every answer of a canonical path carries, if that shows a conversation or a link to one;
     nothing for other paths."""
-    return _CONFIDENTIAL_HEADERS if path.startswith(_CONFIDENTIAL) else {}
+    if not path.startswith(_CONFIDENTIAL):
+        return {}
+    # The address of a share opens it. Without any referrer forms would come from no origin, and be
+    # refused: pages of the owner, which have some, tell theirs to this server.
+    referrer = "no-referrer" if path.startswith("/share/") else "same-origin"
+    return {**_CONFIDENTIAL_HEADERS, "Referrer-Policy": referrer}
