@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -21,8 +22,8 @@ from tasks_sharing.forms import LifetimeForm
 from tasks_sharing.models import Share, ShareView, Task
 
 VIEWS_A_PAGE = 50
-#: Links that were revoked, on the page of their task.
-_MAX_PAST = 20
+#: Links on the page of their task, those that were not revoked first.
+_MAX_LINKS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ def sharing_of(task: Task, *, at: datetime) -> Sharing:
     cloud = orgs.settings_of(task.organization_id).cloud
     rows = Share.unscoped.filter(task=task).with_views()
     kinds = list(Share.Visibility) if task.organization_id else [Share.Visibility.PUBLIC]
-    links = _links(task, list(rows.order_by("-created_at", "pk")[:_MAX_PAST]), at=at)
+    rows = rows.order_by(F("revoked_at").desc(nulls_first=True), "-created_at", "pk")
+    links = _links(task, list(rows[:_MAX_LINKS]), at=at)
     live = {link.share.visibility: link for link in links if link.url}
     offers = [Offer(kind, live.get(kind), policy.refusal_to_share(kind, cloud)) for kind in kinds]
     past = [link for link in links if not link.url]

@@ -376,6 +376,17 @@ class TestTheOwner:
         told = Entry.objects.filter(target_kind="share").values_list("action", flat=True)
         assert sorted(told) == ["share.created", "share.created", "share.revoked"]
 
+    def test_finds_it_among_many_dead_ones(self, mine):
+        share = self.make(mine)
+        for _ in range(25):
+            Share.unscoped.create(
+                task=share.task, visibility="public", token_hash=new_secret("x"), sealed_token="",
+                made_by_id="", created_at=timezone.now(), revoked_at=timezone.now(),
+            )  # fmt: skip
+        page = mine.get(f"/task/{TASK}").content.decode()
+        assert actions.url_of(share) in page
+        assert "Earlier links: 19" in page
+
     def test_cannot_revive_a_dead_one(self, mine):
         share = self.make(mine)
         mine.post(f"/shares/{share.pk}/revoke")
