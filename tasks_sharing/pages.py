@@ -162,15 +162,10 @@ def share_image(request: HttpRequest, token: str, message_id: int, index: int) -
     return _image(found.task, message_id, index, guard.masks_for(found, at=timezone.now()))
 
 
-@_guarded
-@require_safe
-@public(reason="the picture of a public link, for programs that show previews")
-def share_preview(request: HttpRequest, token: str) -> HttpResponse:
-    """``/share/{token}/preview.png``: for public links alone, and as masked as the page."""
-    found = _followed(request, token)
-    if found is None or found.visibility != Share.Visibility.PUBLIC:
+def _picture(share: Share, shown: Task) -> HttpResponse:
+    """What chats show of a public link. shown: its task, as masked as on the page."""
+    if share.visibility != Share.Visibility.PUBLIC:
         raise Http404
-    shown = guard.masks_for(found, at=timezone.now()).task(found.task)
     card = previews.card_of(shown, product=settings.ROOCLOUD_PRODUCT_NAME)
     return HttpResponse(previews.picture(card), content_type="image/png")
 
@@ -210,17 +205,20 @@ def task_file(request: HttpRequest, task_id: str, form: str) -> HttpResponseBase
 @require_safe
 @public(reason="a share link is for people without an account; who may see is decided inside")
 def share(request: HttpRequest, token: str, form: str = "") -> HttpResponseBase:
-    """``/share/{token}``, and ``/changes``, ``.md``, ``.json`` and ``.patch`` of it: one decision
-    for whatever form is asked for. Unknown, revoked, expired and forbidden look the same (J3); a
-    link for an organization sends a signed-out visitor through the sign-in page, like every unknown
-    link."""
+    """``/share/{token}``, and ``/changes``, ``/preview.png``, ``.md``, ``.json`` and ``.patch`` of
+    it: one decision for whatever form is asked for. Unknown, revoked, expired and forbidden look
+    the same (J3); a link for an organization sends a signed-out visitor through the sign-in page,
+    like every unknown link."""
     found = _followed(request, token)
     if found is None:
         if not request.user.is_authenticated:
             return render(request, "tasks_sharing/share_closed.html", status=404)
         raise Http404
     masks = guard.masks_for(found, at=timezone.now())
-    response = _shared(request, found, _transcript(found.task, token=token, masks=masks), form)
+    transcript = _transcript(found.task, token=token, masks=masks)
+    if form == "preview":
+        return _picture(found, transcript.task)
+    response = _shared(request, found, transcript, form)
     access_log.note(request, response, found, form)
     return response
 

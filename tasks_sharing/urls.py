@@ -21,7 +21,7 @@ urlpatterns = [
     path("share/<str:token>/changes", pages.share, {"form": "changes"}),
     path("share/<str:token>", pages.share, name="share"),
     path("share/<str:token>/image/<int:message_id>/<int:index>", pages.share_image),
-    path("share/<str:token>/preview.png", pages.share_preview),
+    path("share/<str:token>/preview.png", pages.share, {"form": "preview"}),
     path("task/<str:task_id>/image/<int:message_id>/<int:index>", pages.task_image),
     path("task/<str:task_id>.<file:form>", pages.task_file),
     path("task/<str:task_id>/changes", pages.task_changes),
