@@ -1,6 +1,6 @@
 """Reads for other rooms and for pages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -116,3 +116,22 @@ def settings_of(organization_id: str | None) -> documents.OrganizationSettings:
     if row is None:
         raise LookupError("an organization without settings")
     return documents.load(row.document)
+
+
+#: Versions that settled_since() looks at.
+_MAX_LOOKED_AT = 200
+
+
+def settled_since(
+    organization_id: str, holds: Callable[[documents.OrganizationSettings], bool]
+) -> datetime | None:
+    """Since when the settings of an organization have been so that ``holds`` is true of them; None
+    if it is not true of those in force. Of settings that were changed very often, no earlier than
+    the oldest version that is looked at."""
+    since = None
+    rows = SettingsRevision.unscoped.filter(organization_id=organization_id).order_by("-version")
+    for row in rows.only("document", "made_at")[:_MAX_LOOKED_AT].iterator(chunk_size=20):
+        if not holds(documents.load(row.document)):
+            break
+        since = row.made_at
+    return since

@@ -12,7 +12,7 @@ from django.conf import settings
 from roocloud import errors
 from roocloud.celery import EmbeddedJobs
 from roocloud.lib import limits, outbound
-from roocloud.lib.paths import canonical
+from roocloud.lib.paths import canonical, confidential_headers
 from roocloud.lib.refusals import Refusal, TooLarge, Unavailable
 from roocloud.lib.wire import dumps
 
@@ -170,7 +170,8 @@ async def _refuse(path: str, refusal: Refusal, send: Send) -> None:
         if surface is not errors.Surface.PAGE
         else {"error": refusal.message}
     ).encode()
-    headers = {"Content-Type": "application/json", "Connection": "close", **errors.headers(refusal)}
+    headers = {"Content-Type": "application/json", "Connection": "close"}
+    headers |= {**errors.headers(refusal), **confidential_headers(path)}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
     await send({"type": "http.response.body", "body": content})

@@ -13,10 +13,25 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from roocloud import errors
 from roocloud.lib.ids import new_id
+from roocloud.lib.paths import confidential_headers
 from roocloud.lib.refusals import NotFound
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+
+
+@sync_only_middleware
+def confidential(get_response: GetResponse) -> GetResponse:
+    """The headers of what shows a conversation or a link to one, whatever the status (J4). The
+    first of all, so that what other middleware answers carries them too."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        for name, value in confidential_headers(request.path).items():
+            response.headers[name] = value
+        return response
+
+    return middleware
 
 
 @sync_only_middleware

@@ -125,6 +125,7 @@ FIRST_PARTY_APPS = [
 ]
 
 MIDDLEWARE = [
+    "roocloud.middleware.confidential",
     "roocloud.middleware.request_id",
     "roocloud.middleware.json_errors",
     "django.middleware.security.SecurityMiddleware",
@@ -248,6 +249,10 @@ CELERY_BEAT_SCHEDULE = {
     "tasks-forget-unused-images": {
         "task": "tasks_sharing.tasks.forget_unused_images",
         "schedule": crontab(hour=3, minute=20),
+    },
+    "tasks-forget-share-views": {
+        "task": "tasks_sharing.tasks.forget_share_views",
+        "schedule": crontab(hour=3, minute=30),
     },
 }
 ROOCLOUD_DB_THREADS = env.int("ROOCLOUD_DB_THREADS", 12, validate=Range(1, 64))
@@ -408,6 +413,12 @@ ROOCLOUD_IMPORT_UNPACKED_LIMIT = env.int("ROOCLOUD_IMPORT_UNPACKED_LIMIT", 8192 
 ROOCLOUD_IMPORT_LISTING_LIMIT = env.int("ROOCLOUD_IMPORT_LISTING_LIMIT", 16 * _MIB)
 #: How long uploaded conversations are kept after they were stored, to be replayed from the admin.
 ROOCLOUD_BACKFILL_KEEP = timedelta(days=env.int("ROOCLOUD_BACKFILL_KEEP_DAYS", 7))
+#: How long the access log of a share link goes back.
+ROOCLOUD_SHARE_VIEWS_KEEP = timedelta(
+    days=env.int("ROOCLOUD_SHARE_VIEWS_KEEP_DAYS", 90, validate=Range(1, 3650))
+)
+#: A TrueType font for the pictures of public links, as a path; one that comes with Pillow if empty.
+ROOCLOUD_PREVIEW_FONT = env.str("ROOCLOUD_PREVIEW_FONT", "")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 100 * _MIB
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 

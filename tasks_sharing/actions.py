@@ -3,13 +3,12 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import BigIntegerField, BooleanField, Case, CharField, F, Q, Value, When
 from django.urls import reverse
-from msgspec import UNSET
 
 from accounts.actors import Actor
 from audit import actions as audit
@@ -22,7 +21,10 @@ from roocloud.lib.text import clean_label
 from tasks_sharing import detection, guard, images, policy
 from tasks_sharing.figures import cost_nanos, count
 from tasks_sharing.messages import Read, prompt_of, read_message, read_stored
-from tasks_sharing.models import Message, Share, Task
+from tasks_sharing.models import Message, Share, ShareView, Task
+
+if TYPE_CHECKING:
+    from orgs.documents import CloudSettings
 
 MAX_TASK_ID = 64
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -331,6 +333,7 @@ def delete_task(*, task: Task, by: Actor, at: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
+    share_id: str
     url: str
     is_new: bool
 
@@ -346,9 +349,19 @@ def _scan(task: Task, *, at: datetime) -> None:
     scan_task.delay_on_commit(task_id=task.pk)
 
 
-def share_task(*, actor: Actor, task_id: str, visibility: str, at: datetime) -> Shared:
+def share_task(
+    *,
+    actor: Actor,
+    task_id: str,
+    visibility: str,
+    at: datetime,
+    lifetime: timedelta | None = None,
+) -> Shared:
     """A link to one of the actor's tasks; for one that is shared already, its link, renewed
     (protocol/tasks-and-telemetry.md §4). A public one masks the secrets of the task from the start.
+
+    lifetime: of a new link, within what the policy lets it; None for all of that. A link that is
+    renewed keeps its own.
 
     Raises SharingRefused by policy, and BackfillWanted for a task that this server does not know
     whole: without its opening the reader would get a torn conversation.
@@ -365,23 +378,33 @@ def share_task(*, actor: Actor, task_id: str, visibility: str, at: datetime) -> 
         raise BackfillWanted("Task not found")
     if visibility == Share.Visibility.PUBLIC:
         _scan(task, at=at)
-    days = cloud.task_share_expiration_days
-    expires_at = None if days is UNSET else at + timedelta(days=days)
     with transaction.atomic():
         # The task's row is the lock: one live link a visibility.
         Task.unscoped.select_for_update().get(pk=task.pk)
         share = Share.unscoped.filter(task=task, visibility=visibility, revoked_at=None).first()
-        if share is not None and (share.expires_at is None or share.expires_at > at):
-            share.expires_at = expires_at
-            share.save(update_fields=["expires_at"])
-            return Shared(url_of(share), is_new=False)
         if share is not None:
+            if not _has_ended(share, cloud, at=at):
+                _renew(share, share.lifetime, cloud, at=at)
+                return Shared(share.pk, url_of(share), is_new=False)
             Share.unscoped.filter(pk=share.pk).update(revoked_at=at)
-        share = _new_share(task, visibility, by=actor, expires_at=expires_at, at=at)
-    return Shared(url_of(share), is_new=True)
+        share = _new_share(task, visibility, lifetime, cloud, by=actor, at=at)
+    return Shared(share.pk, url_of(share), is_new=True)
 
 
-def _require_sharing(organization_id: str | None, visibility: str) -> Any:
+def _has_ended(share: Share, cloud: "CloudSettings", *, at: datetime) -> bool:
+    end = policy.ends_at(share, cloud)
+    return end is not None and end <= at
+
+
+def _renew(
+    share: Share, lifetime: timedelta | None, cloud: "CloudSettings", *, at: datetime
+) -> None:
+    share.lifetime, share.renewed_at = lifetime, at
+    share.expires_at = policy.end_of(lifetime, cloud, counted_from=at)
+    share.save(update_fields=["lifetime", "renewed_at", "expires_at"])
+
+
+def _require_sharing(organization_id: str | None, visibility: str) -> "CloudSettings":
     cloud = orgs.settings_of(organization_id).cloud
     if reason := policy.refusal_to_share(visibility, cloud):
         raise SharingRefused(reason)
@@ -406,7 +429,13 @@ def _has_opening(task: Task) -> bool:
 
 
 def _new_share(
-    task: Task, visibility: str, *, by: Actor, expires_at: datetime | None, at: datetime
+    task: Task,
+    visibility: str,
+    lifetime: timedelta | None,
+    cloud: "CloudSettings",
+    *,
+    by: Actor,
+    at: datetime,
 ) -> Share:
     token = new_secret("s")
     share = Share(
@@ -415,7 +444,8 @@ def _new_share(
         token_hash=digest(token),
         made_by_id=by.user_id,
         created_at=at,
-        expires_at=expires_at,
+        lifetime=lifetime,
+        expires_at=policy.end_of(lifetime, cloud, counted_from=at),
     )
     share.sealed_token = crypto.seal(token, context=share.token_context)
     share.save(force_insert=True)
@@ -451,3 +481,76 @@ def revoke_share(*, share: Share, by: Actor, at: datetime) -> bool:
             at=at,
         )
     return True
+
+
+class LinkEnded(Refusal):
+    """It was revoked, or its time is over: another link can be made, this one stays dead."""
+
+    status, code = 409, "link_ended"
+
+
+def regenerate_share(*, share: Share, by: Actor, at: datetime) -> Share:
+    """Another link in place of one: the old one is worthless from now on, the new one is for the
+    same people and lives as long from now.
+
+    Raises SharingRefused by policy, and LinkEnded if the link is revoked already.
+    """
+    cloud = _require_sharing(share.task.organization_id, share.visibility)
+    with transaction.atomic():
+        Task.unscoped.select_for_update().get(pk=share.task_id)  # as share_task does
+        if not revoke_share(share=share, by=by, at=at):
+            raise LinkEnded("This link does not work any more")
+        return _new_share(share.task, share.visibility, share.lifetime, cloud, by=by, at=at)
+
+
+def change_lifetime(
+    *, share: Share, lifetime: timedelta | None, by: Actor, at: datetime
+) -> datetime | None:
+    """Let a link live for so long from now on, or as long as the policy lets it (None); when it
+    ends. What is longer than the policy is cut to it.
+
+    Raises LinkEnded.
+    """
+    cloud = orgs.settings_of(share.task.organization_id).cloud
+    with transaction.atomic():
+        found = Share.unscoped.select_for_update().get(pk=share.pk)
+        if found.revoked_at is not None or _has_ended(found, cloud, at=at):
+            raise LinkEnded("This link does not work any more")
+        before = found.expires_at
+        _renew(found, lifetime, cloud, at=at)
+        audit.record(
+            action="share.lifetime_changed",
+            actor=by,
+            organization_id=share.task.organization_id,
+            target_kind="share",
+            target_id=share.pk,
+            before={"expires_at": before and before.isoformat()},
+            after={"expires_at": found.expires_at and found.expires_at.isoformat()},
+            at=at,
+        )
+    return found.expires_at
+
+
+# --- Who looked -------------------------------------------------------------------------------
+
+
+def note_view(*, share_id: str, viewer_id: str, network: str, form: str, at: datetime) -> None:
+    """Note that a link was opened, in one statement. viewer_id: of a member of the organization;
+    empty for anybody else, whose name is none of the owner's business. network: the beginning of
+    their address."""
+    hour = at.replace(minute=0, second=0, microsecond=0)
+    view = ShareView(
+        share_id=share_id, opened_at=at, hour=hour, viewer_id=viewer_id, network=network, form=form
+    )
+    ShareView.unscoped.bulk_create([view], ignore_conflicts=True)
+
+
+def forget_views(*, at: datetime) -> None:
+    """Drop what of the access logs is older than it is kept. The views go on counting."""
+    old = ShareView.unscoped.filter(opened_at__lt=at - settings.ROOCLOUD_SHARE_VIEWS_KEEP)
+    for share_id in old.order_by().values_list("share_id", flat=True).distinct():
+        with transaction.atomic():
+            of_share = old.filter(share_id=share_id)
+            read, _ = of_share.filter(form=ShareView.Form.PAGE).delete()
+            of_share.delete()
+            Share.unscoped.filter(pk=share_id).update(forgotten_views=F("forgotten_views") + read)

@@ -9,14 +9,14 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.actors import web_actor
-from orgs import queries as orgs
 from roocloud.lib.access import signed_in
 from roocloud.lib.refusals import InvalidInput
-from tasks_sharing import actions, guard, masking, policy
+from tasks_sharing import guard, masking
 from tasks_sharing.conversation import anchor_of
 from tasks_sharing.forms import MaskFileForm, MaskTextForm
 from tasks_sharing.models import Mask, Message, Share, Task
 from tasks_sharing.pages import conversation
+from tasks_sharing.share_pages import make_link, sharing_of
 from tasks_sharing.transcript import Transcript
 
 
@@ -33,20 +33,7 @@ def public_view(request: HttpRequest, task_id: str) -> HttpResponseBase:
     POST makes the link."""
     found = _mine(request, task_id)
     if request.method == "POST":
-        try:
-            actions.share_task(
-                actor=web_actor(request),
-                task_id=found.task_id,
-                visibility=Share.Visibility.PUBLIC,
-                at=timezone.now(),
-            )
-        except actions.SharingRefused as refused:
-            messages.error(request, refused.message)
-        except actions.BackfillWanted:
-            messages.error(
-                request,
-                "The beginning of this task is not here. Share it from the editor, which sends it.",
-            )
+        make_link(request, found, Share.Visibility.PUBLIC)
         return redirect("public-view", found.task_id)
     return _page(request, found, MaskTextForm(), MaskFileForm())
 
@@ -61,16 +48,14 @@ def _page(
     )
     masks = task.masks.order_by("message_ts", "created_at", "kind", "number")
     place_of = _places(task)
-    link = task.shares.live(at).filter(visibility=Share.Visibility.PUBLIC).first()
+    sharing = sharing_of(task, at=at)
+    offer = next(o for o in sharing.offers if o.visibility == Share.Visibility.PUBLIC)
     context = {
         **conversation(request, transcript),
         "standing": [_Row(mask, place_of) for mask in masks if mask.lifted_at is None],
         "lifted": [_Row(mask, place_of) for mask in masks if mask.lifted_at is not None],
-        "link": link,
-        "url": actions.url_of(link) if link else "",
-        "refusal": policy.refusal_to_share(
-            Share.Visibility.PUBLIC, orgs.settings_of(task.organization_id).cloud
-        ),
+        "offer": offer,
+        "lifetime_form": sharing.form,
         "text_form": text_form,
         "file_form": file_form,
         "is_public_view": True,

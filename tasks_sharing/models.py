@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from django.db import models
-from django.db.models import CheckConstraint, FilteredRelation, Q, UniqueConstraint
+from django.db.models import CheckConstraint, Count, F, FilteredRelation, Max, Q, UniqueConstraint
 
 from roocloud.lib import wire
 from roocloud.lib.ids import new_id
@@ -238,6 +238,13 @@ class ShareQuerySet(models.QuerySet["Share"]):
     def live(self, at: datetime) -> Self:
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=at), revoked_at=None)
 
+    def with_views(self) -> Self:
+        """Each with ``view_count``, how often it was read, and ``viewed_at``, when last."""
+        read = Count("views", filter=Q(views__form=ShareView.Form.PAGE))
+        return self.annotate(
+            view_count=F("forgotten_views") + read, viewed_at=Max("views__opened_at")
+        )
+
 
 class Share(models.Model):
     """A link to a task. Only whoever knows the token finds it."""
@@ -253,8 +260,15 @@ class Share(models.Model):
     sealed_token = models.TextField()  # so that its owner can copy the link again
     made_by_id = models.CharField(max_length=40)
     created_at = models.DateTimeField()
+    # How long it lives, as its owner chose; None: as long as the policy lets it.
+    lifetime = models.DurationField(null=True, blank=True)
+    renewed_at = models.DateTimeField(null=True, blank=True)  # its life counts from then
+    # By its lifetime and the policy of then; see policy.ends_at for that of now.
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    forgotten_views = models.PositiveBigIntegerField(
+        default=0, db_default=0
+    )  # rows that were pruned
 
     unscoped = ShareQuerySet.as_manager()
     objects = ScopedManager.from_queryset(ShareQuerySet)()
@@ -278,6 +292,41 @@ class Share(models.Model):
     @property
     def token_context(self) -> str:
         return f"tasks_sharing.share.token:{self.pk}"
+
+
+class ShareView(models.Model):
+    """That somebody opened a link. Once an hour for the same reader and form, so that neither a
+    reload nor a machine that asks all day fills the table."""
+
+    class Form(models.TextChoices):
+        PAGE = "page", "Read"
+        MARKDOWN = "md", "Downloaded as Markdown"
+        JSON = "json", "Downloaded as JSON"
+        PATCH = "patch", "Downloaded as a patch"
+
+    share = models.ForeignKey(Share, on_delete=models.CASCADE, related_name="views")
+    opened_at = models.DateTimeField()
+    hour = models.DateTimeField()  # that opened_at is in
+    viewer_id = models.CharField(max_length=40, blank=True)  # of a member; empty: anybody else
+    network = models.CharField(max_length=50, blank=True)  # roocloud.lib.addresses.network_of
+    form = models.CharField(max_length=8, choices=Form, default=Form.PAGE)
+
+    unscoped = models.Manager["ShareView"]()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=["share", "hour", "viewer_id", "network", "form"],
+                name="tasks_share_view_once_an_hour",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["share", "-opened_at", "id"], name="tasks_share_view_of_share"),
+            models.Index(fields=["opened_at"], name="tasks_share_view_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.share_id} {self.opened_at:%Y-%m-%d %H:%M}"
 
 
 class ImportQuerySet(models.QuerySet["Import"]):

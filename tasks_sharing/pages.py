@@ -5,7 +5,6 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.contrib import messages
 from django.http import (
     Http404,
     HttpRequest,
@@ -13,39 +12,44 @@ from django.http import (
     HttpResponseBase,
     StreamingHttpResponse,
 )
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_safe
 
 from accounts.actors import web_actor
 from roocloud.lib.access import public, signed_in
 from roocloud.lib.threads import run_db
-from tasks_sharing import actions, bills, guard, images, markup, masking, patch, queries
+from tasks_sharing import (
+    access_log,
+    bills,
+    guard,
+    images,
+    markup,
+    masking,
+    patch,
+    previews,
+    queries,
+)
 from tasks_sharing.markup import Part
 from tasks_sharing.masking import Masks
 from tasks_sharing.models import Message, Share, Task
+from tasks_sharing.share_pages import sharing_of
 from tasks_sharing.transcript import Transcript
 
 View = Callable[..., HttpResponseBase]
 
 
 def _guarded(view: View) -> View:
-    """The headers of every page that shows a conversation, whatever its status (J4)."""
+    """The same page for every reason why there is none (J3). Its headers are the middleware's."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = view(request, *args, **kwargs)
         except Http404:
-            # Made here, so that it carries the headers and is the same page for every reason.
             missing = {"status": 404, "title": "Not found"}
             response = render(request, "errors/error.html", missing, status=404)
-        response.headers["X-Robots-Tag"] = "noindex, nofollow, noarchive"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["X-Frame-Options"] = "DENY"
         return response
 
     return wrapped
@@ -153,27 +157,27 @@ def share_image(request: HttpRequest, token: str, message_id: int, index: int) -
     return _image(found.task, message_id, index, guard.masks_for(found, at=timezone.now()))
 
 
+def _picture(share: Share, shown: Task) -> HttpResponse:
+    """What chats show of a public link. shown: its task, as masked as on the page."""
+    if share.visibility != Share.Visibility.PUBLIC:
+        raise Http404
+    card = previews.card_of(shown, product=settings.ROOCLOUD_PRODUCT_NAME)
+    return HttpResponse(previews.picture(card), content_type="image/png")
+
+
 @_guarded
 @require_safe
 @signed_in
 def task(request: HttpRequest, task_id: str) -> HttpResponse:
     """``/task/{id}``, by the client's own id: the owner's page, and by policy a colleague's."""
-    actor = web_actor(request)
     found = _opened(request, task_id)
-    is_mine = found.owner_id == actor.user_id
-    shares = (
-        Share.objects.visible_to(actor).filter(task=found).live(timezone.now()).order_by("pk")
-        if is_mine
-        else []
-    )
-    links = [(share, actions.url_of(share)) for share in shares]
+    is_mine = found.owner_id == web_actor(request).user_id
     context = conversation(request, _transcript(found))
-    bill = bills.of(owner_id=found.owner_id, task_id=found.task_id)
-    return render(
-        request,
-        "tasks_sharing/task.html",
-        {**context, "links": links, "is_mine": is_mine, "bill": bill},
-    )
+    context["bill"] = bills.of(owner_id=found.owner_id, task_id=found.task_id)
+    context["is_mine"] = is_mine
+    if is_mine:
+        context["sharing"] = sharing_of(found, at=timezone.now())
+    return render(request, "tasks_sharing/task.html", context)
 
 
 @_guarded
@@ -196,10 +200,10 @@ def task_file(request: HttpRequest, task_id: str, form: str) -> HttpResponseBase
 @require_safe
 @public(reason="a share link is for people without an account; who may see is decided inside")
 def share(request: HttpRequest, token: str, form: str = "") -> HttpResponseBase:
-    """``/share/{token}``, and ``/changes``, ``.md``, ``.json`` and ``.patch`` of it: one decision
-    for whatever form is asked for. Unknown, revoked, expired and forbidden look the same (J3); a
-    link for an organization sends a signed-out visitor through the sign-in page, like every unknown
-    link."""
+    """``/share/{token}``, and ``/changes``, ``/preview.png``, ``.md``, ``.json`` and ``.patch`` of
+    it: one decision for whatever form is asked for. Unknown, revoked, expired and forbidden look
+    the same (J3); a link for an organization sends a signed-out visitor through the sign-in page,
+    like every unknown link."""
     found = _followed(request, token)
     if found is None:
         if not request.user.is_authenticated:
@@ -207,20 +211,20 @@ def share(request: HttpRequest, token: str, form: str = "") -> HttpResponseBase:
         raise Http404
     masks = guard.masks_for(found, at=timezone.now())
     transcript = _transcript(found.task, token=token, masks=masks)
+    if form == "preview":
+        return _picture(found, transcript.task)
+    response = _shared(request, found, transcript, form)
+    access_log.note(request, response, found, form)
+    return response
+
+
+def _shared(
+    request: HttpRequest, share: Share, transcript: Transcript, form: str
+) -> HttpResponseBase:
     if form:
         return _changes(request, transcript) if form == "changes" else _file(transcript, form)
-    context = conversation(request, transcript)
-    return render(request, "tasks_sharing/share.html", {**context, "share": found})
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
-def revoke_share(request: HttpRequest, share_id: str) -> HttpResponse:
-    """Ask, then make a link of mine worthless."""
-    actor = web_actor(request)
-    found = get_object_or_404(Share.objects.visible_to(actor).select_related("task"), pk=share_id)
-    if request.method == "POST":
-        actions.revoke_share(share=found, by=actor, at=timezone.now())
-        messages.success(request, "The link does not work any more.")
-        return redirect("task", found.task.task_id)
-    return render(request, "tasks_sharing/revoke_share.html", {"share": found})
+    is_mine = request.user.is_authenticated and share.task.owner_id == request.user.pk
+    mine = Share.unscoped.with_views().get(pk=share.pk) if is_mine else None
+    context = {**conversation(request, transcript), "share": share, "mine": mine}
+    context["site"] = settings.ROOCLOUD_PUBLIC_URL
+    return render(request, "tasks_sharing/share.html", context)

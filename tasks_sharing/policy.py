@@ -1,7 +1,8 @@
 """Who may see a task: pure functions of the present state (J2)."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -68,6 +69,52 @@ class Maker:
     role: str | None
 
 
+class Barrier(Enum):
+    """Why a link shows nothing to anybody."""
+
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    GONE = "gone"  # its maker closed their account, or left the organization
+    POLICY = "policy"
+
+
+def end_of(
+    lifetime: timedelta | None, cloud: "CloudSettings", *, counted_from: datetime
+) -> datetime | None:
+    """When a link of that lifetime ends: never after what the policy lets it. None: never."""
+    spans = [lifetime] if lifetime is not None else []
+    if cloud.task_share_expiration_days is not UNSET:
+        spans.append(timedelta(days=cloud.task_share_expiration_days))
+    return counted_from + min(spans) if spans else None
+
+
+def ends_at(share: Share, cloud: "CloudSettings") -> datetime | None:
+    """When the link ends as things stand: as it was told when it was made, or earlier if the policy
+    became stricter since. None: never."""
+    ends = [] if share.expires_at is None else [share.expires_at]
+    counted_from = share.renewed_at or share.created_at
+    if (allowed := end_of(None, cloud, counted_from=counted_from)) is not None:
+        ends.append(allowed)
+    return min(ends, default=None)
+
+
+def barrier(share: Share, *, maker: Maker, cloud: "CloudSettings", at: datetime) -> Barrier | None:
+    """Why nobody may follow the link now; None if those may whom it is for.
+
+    A link grants no more than its maker has now (A4), and no more than the policy allows now,
+    whatever it was when the link was made (J2).
+    """
+    if share.revoked_at is not None:
+        return Barrier.REVOKED
+    if (end := ends_at(share, cloud)) is not None and end <= at:
+        return Barrier.EXPIRED
+    if not maker.is_active or (share.task.organization_id is not None and maker.role is None):
+        return Barrier.GONE
+    if refusal_to_share(share.visibility, cloud) is not None:
+        return Barrier.POLICY
+    return None
+
+
 def may_follow(
     share: Share,
     *,
@@ -76,14 +123,7 @@ def may_follow(
     cloud: "CloudSettings",
     at: datetime,
 ) -> bool:
-    """May somebody who knows the token see the page?
-
-    A link grants no more than its maker has now (A4). viewer_role: in the task's organization.
-    """
-    if share.revoked_at is not None or (share.expires_at is not None and share.expires_at <= at):
-        return False
-    if not maker.is_active or (share.task.organization_id is not None and maker.role is None):
-        return False
-    if refusal_to_share(share.visibility, cloud) is not None:
+    """May somebody who knows the token see the page? viewer_role: in the task's organization."""
+    if barrier(share, maker=maker, cloud=cloud, at=at) is not None:
         return False
     return share.visibility == Share.Visibility.PUBLIC or viewer_role is not None

@@ -129,21 +129,60 @@ def find_share(token: str) -> Share | None:
     )
 
 
+def _role_in(task: Task, user_id: str | None) -> str | None:
+    if user_id is None or task.organization_id is None:
+        return None
+    return memberships.role_of(user_id=user_id, organization_id=task.organization_id)
+
+
+def _maker(task: Task) -> policy.Maker:
+    return policy.Maker(is_active=task.owner.is_active, role=_role_in(task, task.owner_id))
+
+
 def may_follow(share: Share, *, viewer_id: str | None, at: datetime) -> bool:
     """May the viewer, or a stranger (None), see the page of the link as things stand (J2)?"""
-    task = share.task
-
-    def role_of(user_id: str | None) -> str | None:
-        if user_id is None or task.organization_id is None:
-            return None
-        return memberships.role_of(user_id=user_id, organization_id=task.organization_id)
-
     return policy.may_follow(
         share,
-        maker=policy.Maker(is_active=task.owner.is_active, role=role_of(task.owner_id)),
-        viewer_role=role_of(viewer_id),
-        cloud=orgs.settings_of(task.organization_id).cloud,
+        maker=_maker(share.task),
+        viewer_role=_role_in(share.task, viewer_id),
+        cloud=orgs.settings_of(share.task.organization_id).cloud,
         at=at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a link stands, for its owner. since: when the policy that hides it came; refusal: what
+    the policy says."""
+
+    barrier: policy.Barrier | None
+    ends_at: datetime | None
+    since: datetime | None = None
+    refusal: str = ""
+
+
+def standing(task: Task, shares: Collection[Share], *, at: datetime) -> list[Standing]:
+    """How each of a task's links stands. task: with its owner. Two queries, and one for each link
+    that the policy hides."""
+    if not shares:
+        return []
+    maker, cloud = _maker(task), orgs.settings_of(task.organization_id).cloud
+    found = []
+    for share in shares:
+        share.task = task
+        barrier = policy.barrier(share, maker=maker, cloud=cloud, at=at)
+        refusal = policy.refusal_to_share(share.visibility, cloud) or ""
+        since = _refused_since(share) if barrier is policy.Barrier.POLICY else None
+        found.append(Standing(barrier, policy.ends_at(share, cloud), since, refusal))
+    return found
+
+
+def _refused_since(share: Share) -> datetime | None:
+    if share.task.organization_id is None:
+        return None
+    return orgs.settled_since(
+        share.task.organization_id,
+        lambda settings: policy.refusal_to_share(share.visibility, settings.cloud) is not None,
     )
 
 

@@ -5,7 +5,7 @@ import time
 from celery import shared_task
 from django.utils import timezone
 
-from tasks_sharing import guard, images, search
+from tasks_sharing import actions, guard, images, search
 from tasks_sharing.imports import actions as imports
 from tasks_sharing.models import Task
 
@@ -55,3 +55,9 @@ def resume_imports(**_later: object) -> None:
 def forget_unused_images(**_later: object) -> None:
     """Every night."""
     images.forget_unused()
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def forget_share_views(**_later: object) -> None:
+    """Every night."""
+    actions.forget_views(at=timezone.now())

@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from tasks_sharing import api, list_pages, mask_pages, pages
+from tasks_sharing import api, list_pages, mask_pages, pages, share_pages
 from tasks_sharing.imports import pages as imports
 
 
@@ -21,6 +21,7 @@ urlpatterns = [
     path("share/<str:token>/changes", pages.share, {"form": "changes"}),
     path("share/<str:token>", pages.share, name="share"),
     path("share/<str:token>/image/<int:message_id>/<int:index>", pages.share_image),
+    path("share/<str:token>/preview.png", pages.share, {"form": "preview"}),
     path("task/<str:task_id>/image/<int:message_id>/<int:index>", pages.task_image),
     path("task/<str:task_id>.<file:form>", pages.task_file),
     path("task/<str:task_id>/changes", pages.task_changes),
@@ -45,5 +46,9 @@ urlpatterns = [
     path("tasks/import", imports.import_tasks, name="import-tasks"),
     path("tasks/import/<str:import_id>", imports.import_report, name="import-report"),
     path("tasks/import/<str:import_id>/cancel", imports.cancel_import, name="cancel-import"),
-    path("shares/<str:share_id>/revoke", pages.revoke_share, name="revoke-share"),
+    path("task/<str:task_id>/share", share_pages.share_task, name="share-task"),
+    path("shares/<str:share_id>", share_pages.share_page, name="share-page"),
+    path("shares/<str:share_id>/lifetime", share_pages.change_lifetime, name="share-lifetime"),
+    path("shares/<str:share_id>/regenerate", share_pages.regenerate_share, name="regenerate-share"),
+    path("shares/<str:share_id>/revoke", share_pages.revoke_share, name="revoke-share"),
 ]

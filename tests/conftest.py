@@ -142,6 +142,8 @@ def django_db_modify_db_settings(django_db_modify_db_settings, template) -> Iter
 
             def copied(self, *arguments, **options):
                 name = original(self, *arguments, **options)
+                for left in ("-wal", "-shm"):  # by a run that was killed
+                    Path(f"{name}{left}").unlink(missing_ok=True)
                 shutil.copy(template, name)
                 return name
 

@@ -4,7 +4,8 @@ from django import template
 from django.template import Context
 
 from roocloud.lib.money import format_usd
-from tasks_sharing.transcript import Entry, Transcript
+from tasks_sharing import previews
+from tasks_sharing.transcript import Entry, Overview, Transcript
 
 register = template.Library()
 
@@ -26,6 +27,12 @@ def duration(span: dict[str, int | None]) -> str:
     if hours:
         return f"{hours} h {minutes % 60} min"
     return f"{minutes} min" if minutes else f"{seconds} s"
+
+
+@register.filter
+def sentence(view: Overview) -> str:
+    """What came of a conversation, for previews."""
+    return previews.sentence(view)
 
 
 @register.simple_tag(takes_context=True)

@@ -43,6 +43,7 @@ def test_the_author_masks_and_a_stranger_reads(visitor, live_url, alice, acme):
     page = mine.go("/task/t-1")
     log_in(mine, alice)
     mine.look("task of mine")
+    page.click("summary:has-text('Sharing')")
     page.click("text=What a public link shows")
     page.wait_for_load_state()
     mine.look("public view before")

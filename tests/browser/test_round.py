@@ -131,7 +131,8 @@ def test_hostile_text_runs_nothing_and_loads_nothing(visitor, live_url, alice, a
             )
             stranger.page.hover("main")
             assert stranger.page.evaluate("window.hacked") is None
-        html = stranger.page.content()
+        # A title is text in a quoted attribute, where browsers write a > as it is.
+        html = re.sub(r'<meta property="og:[^"]*" content="[^"]*">', "", stranger.page.content())
         assert not re.search(r"<[^>]+\son\w+=", html)
         assert "evil.example" not in "".join(re.findall(r"<(?:img|script|link)[^>]*>", html))
 

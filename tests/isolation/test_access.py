@@ -247,6 +247,8 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/share/{world['token']}/image/{world['message_id']}/0",
         f"/organizations/{world['organization_id']}",
         f"/organizations/{world['organization_id']}/settings",
+        f"/shares/{world['share_id']}",
+        f"/shares/{world['share_id']}/regenerate",
         f"/shares/{world['share_id']}/revoke",
         f"/task/{world['task_id']}/public",
         f"/masks/{world['mask_id']}/lift",
@@ -264,7 +266,7 @@ def test_the_owner_gets_their_own(client, world, alice):
     ):
         answer = client.get(path_)
         assert answer.status_code == 200, path_
-        says_less = any(word in path_ for word in ("revoke", "settings", "lift"))
+        says_less = any(word in path_ for word in ("revoke", "regenerate", "settings", "lift"))
         assert CANARY in answer.content.decode() or says_less
 
 

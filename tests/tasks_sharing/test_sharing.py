@@ -228,7 +228,8 @@ class TestTheSharePage:
         for path in (public, internal, "/share/unknown", f"/task/{TASK}", "/task/unknown"):
             headers = getattr(client, method)(path).headers
             assert "noindex" in headers["X-Robots-Tag"], path
-            assert headers["Referrer-Policy"] == "no-referrer"
+            referrer = "no-referrer" if path.startswith("/share/") else "same-origin"
+            assert headers["Referrer-Policy"] == referrer
             assert headers["Cache-Control"] == "no-store"
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["X-Frame-Options"] == "DENY"
