@@ -15,7 +15,15 @@ from django.utils import timezone
 from accounts.actors import web_actor
 from audit import actions as audit
 from proxy import actions, admin_pages, dialects, health
-from proxy.models import Alias, Completion, LanguageModel, Price, Route, Upstream
+from proxy.models import (
+    Alias,
+    Completion,
+    LanguageModel,
+    Price,
+    Route,
+    TranscriptKeeping,
+    Upstream,
+)
 from roocloud.lib.admin import ReadOnlyAdmin
 from roocloud.lib.money import format_usd
 from roocloud.lib.refusals import InvalidInput, Refusal
@@ -267,3 +275,14 @@ class CompletionAdmin(ReadOnlyAdmin[Completion]):
     @admin.display(ordering="cost_nanos")
     def cost(self, completion: Completion) -> str:
         return format_usd(completion.cost_nanos)
+
+
+@admin.register(TranscriptKeeping)
+class TranscriptKeepingAdmin(ReadOnlyAdmin[TranscriptKeeping]):
+    """Which organizations have prompts and answers stored, by their own choice. What is stored is
+    nowhere in the admin."""
+
+    list_display = ("organization", "days", "changed_by_id", "changed_at")
+    list_select_related = ("organization",)
+    search_fields = ("organization__name", "=organization__id")
+    ordering = ("organization__name", "pk")

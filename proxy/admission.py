@@ -46,7 +46,8 @@ class ModelNotAllowed(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A call that policy allows, at its price. ways: none for the demo."""
+    """A call that policy allows, at its price. ways: none for the demo. is_kept: what is asked and
+    answered is to be stored."""
 
     actor: Actor
     account_id: str
@@ -57,6 +58,7 @@ class Order:
     ways: Sequence[Way]
     worst_nanos: int
     at: datetime
+    is_kept: bool = False
 
     @property
     def subjects(self) -> dict[str, str]:
@@ -116,6 +118,7 @@ def check(
     call: Call,
     task_id: str,
     at: datetime,
+    is_kept: bool = False,
 ) -> Order:
     """What a call orders, if policy allows it. No I/O.
 
@@ -150,6 +153,7 @@ def check(
         ways=offer.ways_for(actor),
         worst_nanos=worst,
         at=at,
+        is_kept=is_kept,
     )
 
 

@@ -9,13 +9,15 @@ class ProxyConfig(AppConfig):
     def ready(self) -> None:
         from accounts import model_choices
         from proxy import actions, catalogue, queries, spending
-        from proxy.models import IdempotencyKey, Upstream
+        from proxy.models import IdempotencyKey, Transcript, Upstream
         from roocloud.lib import sealed
         from tasks_sharing import bills
 
         catalogue.watch()
         sealed.register(Upstream, "sealed_api_key", Upstream.renewed_api_key)
         sealed.register(IdempotencyKey, "sealed_answer", IdempotencyKey.renewed_answer)
+        sealed.register(Transcript, "sealed_request", Transcript.renewed_request)
+        sealed.register(Transcript, "sealed_answer", Transcript.renewed_answer)
         pre_delete.connect(
             actions.hide_models_of, sender="orgs.Organization", dispatch_uid="proxy.organizations"
         )

@@ -38,6 +38,7 @@ from proxy.meter import StreamMeter, meter_answer, meter_embeddings, meter_image
 from proxy.models import Completion, LanguageModel, new_completion_id
 from proxy.pricing import Usage
 from proxy.running import Running
+from proxy.transcripts import draft_of
 from proxy.upstream_errors import UpstreamRefused
 from roocloud.lib.refusals import Conflict, Refusal, TooLarge
 from roocloud.lib.threads import run_db
@@ -114,7 +115,7 @@ async def _admit(order: Order, completion_id: str) -> Admitted:
 
 
 async def _complete(admitted: Admitted, taken: Taken, client: Client) -> None:
-    run = Running(admitted, taken.leases)
+    run = Running(admitted, taken.leases, draft=draft_of(admitted))
     try:
         await _run(run, client)
     finally:
@@ -183,7 +184,7 @@ async def _complete_once(order: Order, claim: Claim, taken: Taken, client: Clien
         except BaseException:
             await _release(_ending(claim, recording))
             raise
-        run = Running(admitted, taken.leases, claim=claim)
+        run = Running(admitted, taken.leases, claim=claim, draft=draft_of(admitted))
         try:
             await _run(run, client)
         except BaseException:
@@ -271,6 +272,8 @@ async def _whole(run: Running, client: Client) -> None:
             most=admitted.order.call.choices,
         )
     run.status = Completion.Status.DONE
+    if run.draft:
+        run.draft.take(body)
     upstream = run.attempts.upstream.encode("ascii", "replace")
     await client.send_json(200, body, [(b"x-roocloud-upstream", upstream)])
 
@@ -334,11 +337,16 @@ async def _stream(run: Running, client: Client) -> None:
                 async for data in source:
                     run.note_first_byte()
                     if passing := meter.feed(data):
+                        if run.draft:
+                            run.draft.feed(passing)
                         run.written_at = loop.time()
                         await client.begin_stream(run.attempts.upstream)
                         await client.write(passing)
             await client.begin_stream(run.attempts.upstream)
-            await client.end_stream(meter.finish())
+            rest = meter.finish()
+            if run.draft:
+                run.draft.feed(rest)
+            await client.end_stream(rest)
     finally:
         run.keep_alive = None
         if meter.complete:  # also for a client that left at the last event

@@ -11,7 +11,7 @@ from accounts.bearer import PROXY_KINDS, Origin, authenticate, cached_actor, pre
 from credits import actions as credit
 from orgs import queries as orgs
 from orgs.documents import AllowList
-from proxy import admission, catalogue
+from proxy import admission, catalogue, keeping
 from proxy.admission import Order
 from proxy.calls import Call
 from proxy.upstream_errors import UpstreamRefused
@@ -20,7 +20,7 @@ from roocloud.lib.fresh import Fresh
 from roocloud.lib.refusals import Unauthenticated
 from roocloud.lib.threads import run_db
 
-_policies: Fresh[tuple[str, str], tuple[AllowList, str]] = Fresh(age=catalogue.MAX_AGE)
+_policies: Fresh[tuple[str, str], tuple[AllowList, str, bool]] = Fresh(age=catalogue.MAX_AGE)
 
 
 async def identify(headers: Mapping[bytes, str], *, peer: str, at: datetime) -> Actor:
@@ -45,7 +45,7 @@ async def order(actor: Actor, call: Call, *, task_id: str, at: datetime) -> Orde
     known = catalogue.cached(at=at)
     if known is None:
         known = await run_db(catalogue.read, at=at)
-    allow_list, account_id = policy
+    allow_list, account_id, is_kept = policy
     return admission.check(
         actor=actor,
         account_id=account_id,
@@ -54,6 +54,7 @@ async def order(actor: Actor, call: Call, *, task_id: str, at: datetime) -> Orde
         call=call,
         task_id=task_id,
         at=at,
+        is_kept=is_kept,
     )
 
 
@@ -62,8 +63,9 @@ def _key(actor: Actor) -> tuple[str, str]:
     return ("", actor.user_id) if actor.organization_id is None else (actor.organization_id, "")
 
 
-def _policy(actor: Actor, at: datetime) -> tuple[AllowList, str]:
+def _policy(actor: Actor, at: datetime) -> tuple[AllowList, str, bool]:
     account = credit.account_of(user_id=actor.user_id, organization_id=actor.organization_id, at=at)
-    found = orgs.organization_settings(actor).allow_list, account.pk
+    allow_list = orgs.organization_settings(actor).allow_list
+    found = allow_list, account.pk, keeping.keeps(actor.organization_id)
     _policies.put(_key(actor), found, at=at)
     return found

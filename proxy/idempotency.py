@@ -8,12 +8,10 @@ transaction that charges it, and whoever repeats the request until that is forgo
 import hashlib
 import json
 import re
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import msgspec
 from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils.crypto import salted_hmac
@@ -166,15 +164,15 @@ def _insert(claim: Claim, *, at: datetime) -> bool:
 
 def _answer(row: IdempotencyKey) -> Answer:
     try:
-        packed = row.answer()
+        answer = row.answer(Answer)
     except crypto.CannotUnseal:
-        packed = b""
-    if not packed:
+        answer = None
+    if answer is None:
         raise AnswerGone(
             "The answer to this Idempotency-Key was made and charged once, and is not kept here; "
             "ask again with a new key"
         )
-    return msgspec.msgpack.decode(zlib.decompress(packed), type=Answer)
+    return answer
 
 
 def renew(claims: Collection[Claim], *, at: datetime) -> None:
@@ -186,9 +184,8 @@ def sealed(ending: Ending) -> str:
     """The answer as it is stored: nothing, if it is not to be. It takes a while for a large one."""
     if ending.answer is None:
         return ""
-    packed = zlib.compress(msgspec.msgpack.encode(ending.answer), level=1)
     claim = ending.claim
-    return IdempotencyKey(pk=claim.pk, completion_id=claim.completion_id).seal(packed)
+    return IdempotencyKey(pk=claim.pk, completion_id=claim.completion_id).seal(ending.answer)
 
 
 def end(ending: Ending, sealed_answer: str, *, counts: bool, at: datetime) -> None:

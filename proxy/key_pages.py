@@ -18,7 +18,7 @@ from accounts.actors import Actor, web_actor
 from accounts.contexts import in_context
 from orgs import policy
 from orgs import queries as orgs
-from proxy import keys, queries
+from proxy import keeping, keys, queries
 from proxy.forms import EditKeyForm, KeyForm, RotateForm
 from roocloud.lib.access import signed_in
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound
@@ -27,8 +27,26 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from accounts.models import ApiKey
+    from proxy.models import TranscriptKeeping
 
 PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """An organization that has prompts and answers stored."""
+
+    name: str
+    keeping: "TranscriptKeeping"
+
+
+def _keeping(theirs: Sequence[memberships.Membership]) -> list[Keeping]:
+    found = keeping.of_organizations([one.organization_id for one in theirs])
+    return [
+        Keeping(one.organization_name, found[one.organization_id])
+        for one in theirs
+        if one.organization_id in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,10 @@ class Place:
         return keys.listed(
             rows, organizations=self.organizations, members=members, at=timezone.now()
         )
+
+    def keeping(self) -> list[Keeping]:
+        """For a person's own pages: which of their organizations store what they ask."""
+        return [] if self.organization else _keeping(self.organizations)
 
     def may_edit(self, key: "ApiKey") -> bool:
         """On the owner's own pages, while they belong where it is used and it has not ended."""
@@ -82,7 +104,12 @@ def key_list(request: HttpRequest, organization_id: str | None = None) -> HttpRe
     """``/account/keys`` and ``/organizations/{id}/keys``"""
     place = _enter(request, organization_id)
     page = Paginator(place.found(), PAGE).get_page(request.GET.get("page"))
-    context = {"place": place, "page": page, "rows": place.listed(list(page))}
+    context = {
+        "place": place,
+        "page": page,
+        "rows": place.listed(list(page)),
+        "keeping": place.keeping(),
+    }
     return render(request, "proxy/keys.html", context)
 
 
@@ -114,7 +141,8 @@ def new_key(request: HttpRequest) -> HttpResponse:
             form.add_error(refused.field if refused.field in form.fields else None, refused.message)
         else:
             return render(request, "proxy/key_secret.html", {"issued": issued})
-    return render(request, "proxy/new_key.html", {"form": form})
+    context = {"form": form, "keeping": _keeping(theirs)}
+    return render(request, "proxy/new_key.html", context)
 
 
 @never_cache
@@ -131,6 +159,7 @@ def key_page(request: HttpRequest, key_id: str, organization_id: str | None = No
         "key": key,
         "rotate": RotateForm(),
         "is_own": key.user_id == place.actor.user_id,
+        "keeping": keeping.of_organizations([key.organization_id]).get(key.organization_id),
         "may_edit": place.may_edit(key),
         "is_of_context": key.organization_id == (web_actor(request).organization_id or ""),
         "has_old_secret": key.previous_until is not None and key.previous_until > timezone.now(),

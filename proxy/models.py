@@ -1,13 +1,14 @@
 """Upstream providers, the catalogue of models with their prices, and what was completed."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import CheckConstraint, Exists, OuterRef, Q, Subquery, UniqueConstraint
+from msgspec import Struct
 
 from orgs import policy
 from proxy.model_settings import check_settings, check_versioned_settings
@@ -18,6 +19,8 @@ from roocloud.lib.scoped import ScopedManager
 
 if TYPE_CHECKING:
     from accounts.actors import Actor
+
+T = TypeVar("T", bound=Struct)
 
 
 def _upstream_id() -> str:
@@ -440,9 +443,9 @@ class IdempotencyKey(models.Model):
     def _context(self) -> str:
         return f"proxy.idempotencykey.sealed_answer:{self.pk}:{self.completion_id}"
 
-    def seal(self, answer: bytes) -> str:
+    def seal(self, answer: Struct) -> str:
         """An answer as this row stores it: it holds what was said (I2)."""
-        return crypto.seal(answer, context=self._context)
+        return sealed.packed(answer, context=self._context)
 
     def renewed_answer(self) -> str | None:
         """See roocloud.lib.sealed."""
@@ -450,11 +453,91 @@ class IdempotencyKey(models.Model):
             return None
         return sealed.renewed(self.sealed_answer, context=self._context)
 
-    def answer(self) -> bytes:
-        """Nothing, if none is kept. Raises crypto.CannotUnseal."""
+    def answer(self, kind: type[T]) -> T | None:
+        """None, if none is kept. Raises crypto.CannotUnseal."""
         if not self.sealed_answer:
-            return b""
-        return crypto.unseal(self.sealed_answer, context=self._context)
+            return None
+        return sealed.unpacked(self.sealed_answer, kind, context=self._context)
+
+
+class TranscriptKeeping(models.Model):
+    """An organization that has its members' prompts and answers stored, and for how long; where
+    there is no row, nothing is. Written by proxy.keeping alone."""
+
+    organization = models.OneToOneField(
+        "orgs.Organization", primary_key=True, on_delete=models.CASCADE, related_name="+"
+    )
+    days = models.PositiveSmallIntegerField()
+    changed_by_id = models.CharField(max_length=40)
+    changed_at = models.DateTimeField()
+
+    unscoped = models.Manager["TranscriptKeeping"]()
+
+    class Meta:
+        verbose_name_plural = "transcript keeping"
+        constraints = [
+            CheckConstraint(
+                condition=Q(days__gte=1, days__lte=365), name="proxy_keeping_a_day_to_a_year"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization_id}: {self.days} days"
+
+
+class TranscriptQuerySet(models.QuerySet["Transcript"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        return self.filter(_of_actor(actor))
+
+
+class Transcript(models.Model):
+    """What was asked and answered in a completion of an organization that wants it stored (see
+    proxy.keeping). In no list, export, log or admin."""
+
+    completion_id = models.CharField(primary_key=True, max_length=40, editable=False)
+    organization = models.ForeignKey(
+        "orgs.Organization", on_delete=models.CASCADE, related_name="+"
+    )
+    user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+")
+    started_at = models.DateTimeField()  # of the completion
+    sealed_request = models.TextField(editable=False)
+    sealed_answer = models.TextField(editable=False)
+
+    unscoped = TranscriptQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(TranscriptQuerySet)()
+
+    class Meta:
+        indexes = [models.Index(fields=["organization", "started_at"], name="proxy_transcript_old")]
+
+    def __str__(self) -> str:
+        return self.completion_id
+
+    def _context(self, column: str) -> str:
+        place = f"{self.completion_id}:{self.organization_id}:{self.user_id}"
+        return f"proxy.transcript.{column}:{place}"
+
+    def seal_request(self, request: Struct) -> None:
+        self.sealed_request = sealed.packed(request, context=self._context("sealed_request"))
+
+    def seal_answer(self, answer: Struct) -> None:
+        self.sealed_answer = sealed.packed(answer, context=self._context("sealed_answer"))
+
+    def request(self, kind: type[T]) -> T:
+        """Raises crypto.CannotUnseal."""
+        context = self._context("sealed_request")
+        return sealed.unpacked(self.sealed_request, kind, context=context)
+
+    def answer(self, kind: type[T]) -> T:
+        """Raises crypto.CannotUnseal."""
+        return sealed.unpacked(self.sealed_answer, kind, context=self._context("sealed_answer"))
+
+    def renewed_request(self) -> str | None:
+        """See roocloud.lib.sealed."""
+        return sealed.renewed(self.sealed_request, context=self._context("sealed_request"))
+
+    def renewed_answer(self) -> str | None:
+        """See roocloud.lib.sealed."""
+        return sealed.renewed(self.sealed_answer, context=self._context("sealed_answer"))
 
 
 class UsageDayQuerySet(models.QuerySet["UsageDay"]):

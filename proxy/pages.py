@@ -9,13 +9,14 @@ from urllib.parse import urlencode
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts import api_keys
 from accounts import queries as people
 from accounts.actors import Actor, web_actor
 from orgs import policy
-from proxy import spending
+from proxy import keeping, spending
 from proxy.spending import Filters
 from proxy.usage_forms import FilterForm
 from roocloud.lib.access import signed_in
@@ -63,6 +64,9 @@ def usage(request: HttpRequest) -> HttpResponse:
         "form": asked.form,
         "filters": filters,
         "is_admin": policy.is_admin(actor),
+        "keeping": keeping.of_organizations([actor.organization_id]).get(
+            actor.organization_id or ""
+        ),
         "may_set": actor.organization_id is None or policy.is_admin(actor),
         "totals": spending.totals(actor, filters),
         "parts": parts,
@@ -77,10 +81,11 @@ def usage(request: HttpRequest) -> HttpResponse:
     return render(request, "proxy/usage.html", context)
 
 
+@never_cache
 @require_safe
 @signed_in
 def completion(request: HttpRequest, completion_id: str) -> HttpResponse:
-    """``/usage/{id}``: why one completion cost what it cost."""
+    """``/usage/{id}``: why one completion cost what it cost, and what was said, if it is kept."""
     actor = web_actor(request)
     found = spending.explained(actor, completion_id)
     if found is None:
@@ -88,6 +93,7 @@ def completion(request: HttpRequest, completion_id: str) -> HttpResponse:
     context = {
         "found": found,
         "row": found.completion,
+        "kept": keeping.transcript_of(actor, found.completion, at=timezone.now()),
         "may_set": actor.organization_id is None or policy.is_admin(actor),
     }
     return render(request, "proxy/completion.html", context)

@@ -8,11 +8,12 @@ from weakref import WeakKeyDictionary
 
 from django.utils import timezone
 
-from proxy import admission, demo, holds, idempotency
+from proxy import admission, demo, holds, idempotency, keeping
 from proxy.admission import Admitted, Progress
 from proxy.idempotency import Claim
 from proxy.models import Completion
 from proxy.pricing import NO_USAGE, Usage
+from proxy.transcripts import Draft
 from proxy.upstreams import Attempts
 from roocloud.lib import limits
 from roocloud.lib.limits import Lease
@@ -31,7 +32,8 @@ _RENEW_TICKS = 5  # far more often than limits.LEASE_S
 class Running:
     """One call, and how it goes. usage: what it used up to now, and whether that is an estimate.
     keep_alive: writes a comment to its client; None for an answer in one piece. written_at: loop
-    time of the last byte to the client. claim: of the key that the request names itself by."""
+    time of the last byte to the client. claim: of the key that the request names itself by. draft:
+    of the transcript, where one is kept."""
 
     admitted: Admitted
     leases: Sequence[Lease] = ()
@@ -43,6 +45,7 @@ class Running:
     keep_alive: Callable[[], Awaitable[None]] | None = None
     written_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     claim: Claim | None = None
+    draft: Draft | None = None
 
     def note_first_byte(self) -> None:
         if self.first_byte_ms is None:
@@ -92,6 +95,9 @@ class _Watch:
         if claims := [run.claim for run in self.calls if run.claim]:
             await run_db(idempotency.renew, claims, at=at)
         await run_db(admission.save_progress, progress, held, at)
+        for run in self.calls:
+            if run.draft:
+                keeping.keep(run.draft)
 
 
 _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
@@ -104,6 +110,8 @@ def begin(run: Running) -> None:
 
 def end(run: Running) -> None:
     _watches.setdefault(asyncio.get_running_loop(), _Watch()).calls.discard(run)
+    if run.draft:
+        keeping.keep(run.draft)
 
 
 def count() -> int:

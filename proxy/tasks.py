@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from proxy import admission, idempotency
+from proxy import admission, idempotency, keeping
 
 
 @shared_task(acks_late=True, ignore_result=True)
@@ -16,3 +16,9 @@ def settle_orphans(**_later: object) -> None:
 def forget_idempotency_keys(**_later: object) -> None:
     """Every hour."""
     idempotency.forget(at=timezone.now())
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def forget_transcripts(**_later: object) -> None:
+    """Every hour, and when an organization wants less stored."""
+    keeping.forget(at=timezone.now())

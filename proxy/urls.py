@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from proxy import api, key_pages, pages
+from proxy import api, keeping_pages, key_pages, pages
 
 _OF_ORGANIZATION = "organizations/<str:organization_id>/keys"
 
@@ -19,6 +19,11 @@ urlpatterns = [
     path(f"{_OF_ORGANIZATION}/<str:key_id>", key_pages.key_page),
     path(f"{_OF_ORGANIZATION}/<str:key_id>/switch", key_pages.switch_key),
     path(f"{_OF_ORGANIZATION}/<str:key_id>/revoke", key_pages.revoke_key),
+    path(
+        "organizations/<str:organization_id>/prompts",
+        keeping_pages.organization_prompts,
+        name="organization-prompts",
+    ),
     path("usage", pages.usage, name="usage"),
     path("usage.csv", pages.export, name="usage-export"),
     path("usage/<str:completion_id>", pages.completion, name="completion"),

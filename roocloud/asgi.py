@@ -10,7 +10,7 @@ django_app = get_asgi_application()  # first: it loads the apps that the imports
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
-from proxy import holds, settling  # noqa: E402
+from proxy import holds, keeping, settling  # noqa: E402
 from proxy.calls import ENDPOINTS  # noqa: E402
 from proxy.completions import application as completes  # noqa: E402
 from roocloud.checks import refuse_unsafe_settings  # noqa: E402
@@ -28,7 +28,7 @@ application = entry(
     ProtocolTypeRouter(
         {
             "http": URLRouter([*asgi_urlpatterns, re_path(r"", django_app)]),  # type: ignore[arg-type]  # the same
-            "lifespan": Lifespan(at_end=[settling.settled, holds.close]),
+            "lifespan": Lifespan(at_end=[settling.settled, keeping.kept, holds.close]),
         }
     )
 )

@@ -230,6 +230,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "proxy.tasks.forget_idempotency_keys",
         "schedule": crontab(minute=40),
     },
+    "proxy-forget-transcripts": {
+        "task": "proxy.tasks.forget_transcripts",
+        "schedule": crontab(minute=50),
+    },
     "telemetry-resend-backfills": {
         "task": "telemetry.tasks.resend_backfills",
         "schedule": timedelta(minutes=1),

@@ -5,13 +5,18 @@ only what an older key sealed, and changes a row only if nobody else did meanwhi
 interrupted at any point and run again.
 """
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from django.db.models import Model
+from msgspec import Struct
 
 from roocloud.lib import crypto
+
+T = TypeVar("T", bound=Struct)
 
 _CHUNK = 500
 
@@ -39,6 +44,17 @@ def register(model: type[Model], field: str, renew: Callable[[Any], Any | None])
 def renewed(sealed: str, *, context: str) -> str | None:
     """A sealed value under the newest key; None if it is already. Raises CannotUnseal."""
     return None if crypto.is_current(sealed) else crypto.reseal(sealed, context=context)
+
+
+def packed(value: Struct, *, context: str) -> str:
+    """A structure as it is stored: compressed, and sealed for its place (I2)."""
+    return crypto.seal(zlib.compress(msgspec.msgpack.encode(value), level=1), context=context)
+
+
+def unpacked(sealed: str, kind: type[T], *, context: str) -> T:
+    """Raises CannotUnseal."""
+    packed = zlib.decompress(crypto.unseal(sealed, context=context))
+    return msgspec.msgpack.decode(packed, type=kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,7 +318,7 @@ class TestThePage:
         log(alice, acme, 2)
         usage_days.rebuild()
         client.get("/usage?of=all")
-        with django_assert_max_num_queries(15) as few:
+        with django_assert_max_num_queries(16) as few:
             client.get("/usage?of=all")
         for number in range(30):
             log(bob, acme, 20, model_id=f"v/{number}", upstream_name=f"up-{number}")
