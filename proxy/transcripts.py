@@ -174,7 +174,7 @@ def _parts(message: dict[str, Any]) -> Iterator[Part]:
     for call in _items(message.get("tool_calls")):
         function = call.get("function")
         if isinstance(function, dict):
-            name, arguments = _text(function.get("name")), _text(function.get("arguments"))
+            name, arguments = _text(function.get("name")), _words(function.get("arguments"))
             yield Part("tool call", f"{name}({arguments})")
     for image in _items(message.get("images")):
         yield _file(image)
@@ -206,6 +206,12 @@ def _items(value: Any) -> list[dict[str, Any]]:
 
 def _text(value: Any) -> str:
     return storable(value) if isinstance(value, str) else ""
+
+
+def _words(value: Any) -> str:
+    """Arguments, which some upstreams give as an object."""
+    is_object = isinstance(value, dict | list)
+    return storable(json.dumps(value)) if is_object else _text(value)
 
 
 def _weight(value: Any) -> int:
@@ -295,7 +301,7 @@ def _pieces(delta: dict[str, Any]) -> Iterator[tuple[tuple[str, int], str]]:
             key = "tool call", number if isinstance(number, int) else 0
             if name := _text(function.get("name")):
                 yield key, f"{name}("
-            yield key, _text(function.get("arguments"))
+            yield key, _words(function.get("arguments"))
     for part in _parts({**delta, "tool_calls": None}):
         yield (part.kind, 0), part.text
 
