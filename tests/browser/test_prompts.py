@@ -37,6 +37,8 @@ def test_an_admin_turns_it_on_and_a_member_reads_it(visitor, completion, alice, 
     page.check("input[name=keeps]")
     page.fill("input[name=days]", "14")
     page.click("button:has-text('Save')")
+    page.fill("input[name=password]", factories.PASSWORD)
+    page.click("main button[type=submit]")
     page.wait_for_selector("text=stored for 14 days")
     admin.look("prompts-on")
 

@@ -522,11 +522,11 @@ class TestThroughTheServer:
         body = {"model": "fake/waits", "messages": MESSAGES, "stream": True}
         headers = factories.bearer(alice, rich, kind="job")
 
-        def seen() -> list[object]:
-            statuses = Completion.unscoped.values_list("status", flat=True)
-            return [*statuses, *(said for _, said in stored(1, is_running=True))]
+        def seen() -> list[str]:
+            ((_, said),) = stored(is_running=True)
+            return [said, Completion.unscoped.get().status]
 
-        async def post() -> list[object]:
+        async def post() -> list[str]:
             url = f"{live_url}/proxy/v1/chat/completions"
             async with (
                 aiohttp.ClientSession() as session,
@@ -538,7 +538,7 @@ class TestThroughTheServer:
                 assert WORDS[-1].encode() in await answer.read()
                 return found
 
-        assert asyncio.run(post()) == ["running", "Hello"]
+        assert asyncio.run(post()) == ["Hello", "running"]
         all_settled()
         assert stored() == [("Hello", "".join(WORDS))]
 
