@@ -294,16 +294,15 @@ class _Said:
 
 def _pieces(delta: dict[str, Any]) -> Iterator[tuple[tuple[str, int], str]]:
     """((kind, number), text) of what a chunk adds."""
-    calls = delta.get("tool_calls")
-    for call in _items(calls):
+    for part in _parts({**delta, "tool_calls": None}):
+        yield (part.kind, 0), part.text
+    for call in _items(delta.get("tool_calls")):
         function, number = call.get("function"), call.get("index")
         if isinstance(function, dict):
             key = "tool call", number if isinstance(number, int) else 0
             if name := _text(function.get("name")):
                 yield key, f"{name}("
             yield key, _words(function.get("arguments"))
-    for part in _parts({**delta, "tool_calls": None}):
-        yield (part.kind, 0), part.text
 
 
 def _joined(kind: str, texts: Iterable[str]) -> str:

@@ -249,6 +249,7 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/organizations/{world['organization_id']}/settings",
         f"/shares/{world['share_id']}",
         f"/shares/{world['share_id']}/regenerate",
+        f"/organizations/{world['organization_id']}/prompts",
         f"/shares/{world['share_id']}/revoke",
         f"/task/{world['task_id']}/public",
         f"/masks/{world['mask_id']}/lift",

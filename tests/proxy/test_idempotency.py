@@ -49,13 +49,10 @@ def offered(transactional_db, upstream):
     upstream.cut.clear()
     at = timezone.now()
     row = actions.put_upstream(name="fake", base_url=upstream.url, api_key=KEY, by=None, at=at)
-    for name in ("plain", "unhurried", "slow", "breaks", "status-500", "embed"):
-        kind = LanguageModel.Kind.EMBEDDING if name == "embed" else LanguageModel.Kind.LANGUAGE
-        actions.put_model(
-            model_id=f"fake/{name}", upstream=row, upstream_model=name, price=PRICE,
-            facts=actions.ModelFacts(kind=kind, max_tokens=100, context_window=2000),
-            by=None, at=at,
-        )  # fmt: skip
+    facts = {"price": PRICE, "max_tokens": 100, "context_window": 2000}
+    names = ["plain", "unhurried", "slow", "breaks", "status-500"]
+    factories.models(row, names, prefix="fake", **facts)
+    factories.models(row, ["embed"], prefix="fake", kind=LanguageModel.Kind.EMBEDDING, **facts)
     return row
 
 

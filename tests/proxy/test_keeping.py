@@ -168,6 +168,11 @@ class TestATranscript:
             answer = client.get(f"/usage/{completion.pk}")
             assert (CANARY in answer.text, "Of course" in answer.text) == (sees, sees), person
             assert not sees or "no-store" in answer["Cache-Control"]
+            for org in (acme, evil, None):
+                if org is None or org.memberships.filter(user=person).exists():
+                    actor = factories.actor(person, org)
+                    found = keeping.transcript_of(actor, completion, at=timezone.now())
+                    assert bool(found) == (sees and org == acme)
 
     def test_is_in_no_list_no_export_no_admin_and_no_audit(
         self, client, completion, alice, bob, acme
