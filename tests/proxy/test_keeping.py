@@ -273,14 +273,14 @@ class TestRetention:
                 switch(acme, days, alice)
             assert Transcript.unscoped.count() == left
 
-    def test_what_was_deleted_does_not_come_back(self, alice, acme):
+    def test_what_was_deleted_does_not_come_back_and_what_runs_is_not_stored(self, alice, acme):
         switch(acme, 30, alice)
         draft = draft_of(alice, acme)
         keeping.store([draft])
         switch(acme, None, alice)
         forget_transcripts()
         draft.feed(events({"content": " more"}))
-        keeping.store([draft])
+        keeping.store([draft, draft_of(alice, acme, completion_id="begun-before")])
         assert not Transcript.unscoped.exists()
         switch(acme, 30, alice)
         draft.feed(events({"content": " and more"}))
