@@ -126,7 +126,6 @@ async def _listen(group: str, changed: asyncio.Event) -> None:
                 channel = await layer.new_channel()
                 await layer.group_add(group, channel)
             pause = _JOIN_AGAIN_S
-            changed.set()  # something may have come before
             while True:
                 await layer.receive(channel)
                 changed.set()
