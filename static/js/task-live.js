@@ -209,7 +209,7 @@ class TaskLive extends HTMLElement {
 
   /** Change the page; what is at the upper end of the window stays there. @param {() => void} change */
   steadily(change) {
-    const places = document.querySelectorAll(".task__header, .task__summary > *, .tools, .talk > li");
+    const places = document.querySelectorAll(".task__header, .task__summary > *, .talk > li");
     const here = [...places].find((place) => place.getBoundingClientRect().bottom > 0);
     const before = here?.getBoundingClientRect().top ?? 0;
     const { style } = document.documentElement;

@@ -162,7 +162,7 @@ class Reader:
 
     async def until(self, condition):
         async with asyncio.timeout(5):
-            while not condition():  # noqa: ASYNC110 - of any kind
+            while not condition():
                 if self.run.done():
                     self.run.result()
                 await asyncio.sleep(0.01)
