@@ -392,11 +392,12 @@ def test_recording_neither_waits_for_the_layer_nor_fails_with_it(
     with django_capture_on_commit_callbacks() as callbacks:
         for n in range(50):
             hear(alice, acme, {"ts": BEGAN + 10 + n, **say("text", "more")})
+    handed = [callback for callback in callbacks if callback.func is live._hand_over]
     began = time.perf_counter()
-    for callback in callbacks:
+    for callback in handed:
         callback()
 
-    assert len(callbacks) == 50
+    assert len(handed) == 50
     assert time.perf_counter() - began < 0.5
     assert task.messages.count() == 53
 
@@ -421,11 +422,10 @@ def test_every_change_of_a_task_is_told(alice, acme, task, monkeypatch):
     for kind in ("Task Message", "LLM Completion", "Task Reopened", "Task Completed"):
         actions.record_event(actor=actor, event=actions.Event(kind, {"taskId": TASK}), at=at)
     assert told == [task.pk] * 4
-    actions.expect_backfill(actor=actor, task_id=TASK, properties={}, at=at)
     actions.replace_messages(task_pk=task.pk, messages=texts(2), requested_at=at)
     actions.delete_task(task=Task.unscoped.get(), by=actor, at=at)
 
-    assert told == [task.pk] * 7
+    assert told == [task.pk] * 6
 
 
 # --- The page ---------------------------------------------------------------------------------
