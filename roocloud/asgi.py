@@ -14,14 +14,21 @@ from proxy import holds, keeping, settling  # noqa: E402
 from proxy.calls import ENDPOINTS  # noqa: E402
 from proxy.completions import application as completes  # noqa: E402
 from roocloud.checks import refuse_unsafe_settings  # noqa: E402
-from roocloud.entry import Lifespan, entry  # noqa: E402
+from roocloud.entry import Lifespan, entry, gate  # noqa: E402
+from tasks_sharing import streams  # noqa: E402
 
 refuse_unsafe_settings()
 
 #: Plain ASGI routes, served before Django's. The access walk reads this list as well.
 asgi_urlpatterns = [
-    path(f"proxy/v1/{endpoint.path}", completes(endpoint))  # type: ignore[arg-type]  # channels routes ASGI applications
-    for endpoint in ENDPOINTS
+    *(
+        path(f"proxy/v1/{endpoint.path}", completes(endpoint))  # type: ignore[arg-type]  # channels routes ASGI applications
+        for endpoint in ENDPOINTS
+    ),
+    path(
+        "task/<str:task_id>/live",
+        streams.application(is_ending=lambda: gate.is_closed),  # type: ignore[arg-type]  # the same
+    ),
 ]
 
 application = entry(

@@ -426,6 +426,9 @@ ROOCLOUD_PREVIEW_FONT = env.str("ROOCLOUD_PREVIEW_FONT", "")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 100 * _MIB
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
+#: Pages of tasks that one person may follow at the same time; one that nobody looks at counts not.
+ROOCLOUD_LIVE_STREAMS = env.int("ROOCLOUD_LIVE_STREAMS", 20, validate=Range(1, 1000))
+
 #: Completions: requests and input tokens a minute, and how many at once. Zero means no limit. A
 #: burst of half a minute's worth may come at once.
 ROOCLOUD_LIMITS = {

@@ -18,7 +18,7 @@ from roocloud.lib.fresh import Fresh
 from roocloud.lib.ids import digest, new_secret
 from roocloud.lib.refusals import NotFound, Refusal
 from roocloud.lib.text import clean_label
-from tasks_sharing import detection, guard, images, policy
+from tasks_sharing import detection, guard, images, live, policy
 from tasks_sharing.figures import cost_nanos, count
 from tasks_sharing.messages import Read, prompt_of, read_message, read_stored
 from tasks_sharing.models import Message, Share, ShareView, Task
@@ -123,6 +123,7 @@ def apply_event(*, actor: Actor, task: Task, event: Event, at: datetime) -> None
             return
         task = seen
         Task.unscoped.filter(pk=task.pk).update(**news)
+    live.announce(task.pk)
     if read is None:
         return
     row = read.row(task)
@@ -289,9 +290,9 @@ def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetim
             return None
         for row in task.messages.filter(ts=last_ts):
             # The snapshot caught a message while it streamed; its end has come since.
-            live = read_stored(row)
-            if not live.is_partial and live.key in unique and unique[live.key].is_partial:
-                unique[live.key] = live
+            heard = read_stored(row)
+            if not heard.is_partial and heard.key in unique and unique[heard.key].is_partial:
+                unique[heard.key] = heard
         finished = [read for read in unique.values() if not read.is_partial]
         rows = guard.marked(task, (read.row(task) for read in unique.values()))
         Message.unscoped.filter(task=task, ts__lte=last_ts).delete()
@@ -309,6 +310,7 @@ def replace_messages(*, task_pk: str, messages: list[Any], requested_at: datetim
             news["title"], news["title_ts"] = prompt
         Task.unscoped.filter(pk=task.pk).update(**news)
         _index(task)
+        live.announce(task.pk)
     if task.guarded_by:
         guard.scan(task, at=requested_at)  # here, and not at the expense of the next reader
     return len(unique)
@@ -325,6 +327,7 @@ def delete_task(*, task: Task, by: Actor, at: datetime) -> None:
             target_id=task.pk,
             at=at,
         )
+        live.announce(task.pk)
         task.delete()
 
 

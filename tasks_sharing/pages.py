@@ -27,6 +27,7 @@ from tasks_sharing import (
     images,
     markup,
     masking,
+    news,
     patch,
     previews,
     queries,
@@ -175,9 +176,33 @@ def task(request: HttpRequest, task_id: str) -> HttpResponse:
     context = conversation(request, _transcript(found))
     context["bill"] = bills.of(owner_id=found.owner_id, task_id=found.task_id)
     context["is_mine"] = is_mine
+    context["is_live"] = news.may_come(found, at=timezone.now()) and not context["text"]
     if is_mine:
         context["sharing"] = sharing_of(found, at=timezone.now())
     return render(request, "tasks_sharing/task.html", context)
+
+
+@_guarded
+@require_safe
+@signed_in
+def task_news(request: HttpRequest, task_id: str) -> HttpResponse:
+    """``/task/{id}/news?page=2&known=…&whole=1``: what a page lacks that follows the task. known:
+    versions of the blocks that it has of the window; whole: with what is beside them."""
+    found = _opened(request, task_id)
+    transcript = _transcript(found)
+    known = news.known_in(request.GET.get("known", ""))
+    fresh = news.news(transcript, request.GET.get("page", ""), known)
+    context = {
+        "task": transcript.task,
+        "transcript": transcript,
+        "span": transcript.span,
+        "page": fresh.page,
+        "news": fresh,
+        "bill": bills.of(owner_id=found.owner_id, task_id=found.task_id),
+        "is_mine": found.owner_id == request.user.pk,
+        "is_whole": bool(request.GET.get("whole")),
+    }
+    return render(request, "tasks_sharing/_news.html", context)
 
 
 @_guarded

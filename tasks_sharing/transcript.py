@@ -27,7 +27,7 @@ from tasks_sharing.models import Message, Task
 
 WINDOW = 100
 #: To be raised when the same messages become another page.
-_VERSION = 1
+_VERSION = 2
 _MAX_FOUND = 50
 _MAX_ENTRIES = 300
 _RESULT_CHARS = 4_000

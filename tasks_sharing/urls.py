@@ -26,6 +26,7 @@ urlpatterns = [
     path("task/<str:task_id>.<file:form>", pages.task_file),
     path("task/<str:task_id>/changes", pages.task_changes),
     path("task/<str:task_id>", pages.task, name="task"),
+    path("task/<str:task_id>/news", pages.task_news, name="task-news"),
     path("task/<str:task_id>/delete", list_pages.delete_task, name="delete-task"),
     path("task/<str:task_id>/public", mask_pages.public_view, name="public-view"),
     path("task/<str:task_id>/public/image/<int:message_id>/<int:index>", pages.task_image),

@@ -19,6 +19,9 @@ LIBRARY_ROUTES: dict[str, tuple[Access, str]] = {
 
 #: The plain ASGI routes, which check their bearer by themselves.
 COMPLETES = ("proxy/v1/chat/completions", "proxy/v1/embeddings", "proxy/v1/images/generations")
+#: The stream of a running task, which checks its cookie by itself; tests/tasks_sharing/test_live.py
+#: asks it as everybody.
+LIVE = "task/<str:task_id>/live"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ def walk(patterns: list[Any] | None = None, prefix: str = "") -> Iterator[Route]
         patterns = get_resolver().url_patterns
         completes = Access("bearer", kinds=frozenset({"auth", "cli", "cj", "key"}))
         yield from (Route(path, None, (), completes) for path in COMPLETES)
+        yield Route(LIVE, None, ("task_id",), Access("signed_in"))
     for pattern in patterns:
         path = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):

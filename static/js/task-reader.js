@@ -27,13 +27,18 @@ class TaskReader extends HTMLElement {
     document.addEventListener("keydown", (event) => this.onKey(event), { signal });
     addEventListener("hashchange", () => this.reveal(), { signal });
     this.addEventListener("click", (event) => this.onClick(event), { signal });
-    if (this.list) {
-      this.field.addEventListener("input", () => this.search(), { signal });
-      this.field.form?.addEventListener("submit", (event) => this.onSubmit(event), { signal });
-    }
+    if (this.list) this.begin(this.list);
+    this.reveal();
+  }
+
+  /** There are messages. @param {HTMLElement} list */
+  begin(list) {
+    const { signal } = this.stop;
+    this.list = list;
+    this.field.addEventListener("input", () => this.search(), { signal });
+    this.field.form?.addEventListener("submit", (event) => this.onSubmit(event), { signal });
     this.addCopyButtons(this);
     this.watchEnd();
-    this.reveal();
   }
 
   disconnectedCallback() {
@@ -205,6 +210,7 @@ class TaskReader extends HTMLElement {
 
   /** Bring the next part before its link comes into view. */
   watchEnd() {
+    this.observer?.disconnect();
     const link = this.querySelector(".pages a[rel=next]");
     if (!link || !this.list) return;
     this.observer = new IntersectionObserver(
@@ -222,9 +228,14 @@ class TaskReader extends HTMLElement {
     const answer = await fetch(link.href).catch(() => null);
     if (!answer?.ok) return; // the link is still there
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const items = page.querySelectorAll(".talk > li");
+    const items = /** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll(".talk > li"));
     const next = page.querySelector(".pages");
-    for (const item of items) if (!document.getElementById(item.id)) this.list?.append(item);
+    const part = new URL(link.href).searchParams.get("page") ?? "";
+    for (const item of items) {
+      if (document.getElementById(item.id)) continue;
+      item.dataset.page = part;
+      this.list?.append(item);
+    }
     this.addCopyButtons(this.list);
     if (next) {
       const first = nav.querySelector("a[rel=prev]");
