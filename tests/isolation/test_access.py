@@ -211,7 +211,7 @@ def test_a_nul_in_an_address_is_refused_as_its_surface_does(client, world, alice
     if route.view is None:
         return  # a plain ASGI route without parameters, which looks up nothing of its address
     client.force_login(alice)
-    for _, headers in credentials(alice, acme):
+    for headers in ({}, factories.bearer(alice, acme, "job")):
         for name in TEXT_PARAMETERS & set(route.parameters):
             for method in ("get", "post"):
                 answer = getattr(client, method)(
