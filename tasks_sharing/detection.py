@@ -10,21 +10,24 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import kingfisher_sdk
 from django.conf import settings
 
 from roocloud.lib import wire
 from roocloud.lib.refusals import InvalidInput
 from roocloud.lib.text import ESCAPES
 
+if TYPE_CHECKING:
+    import kingfisher_sdk
+
 #: The folder of the compiled rules, in the data directory.
 COMPILED = "secret-rules"
 _RULES = Path(__file__).with_name("secret_rules.yml")
 #: What was scanned by another version is scanned again. The number is to be raised with our rules.
-VERSION = f"{kingfisher_sdk.__version__}-1"
+VERSION = f"{version('kingfisher-secret-scanner')}-1"
 _MAX_NESTED = 8
 _BETWEEN = "\n\n\x00\n\n"  # between two strings: no rule reaches over it
 _MADE_UP = "\x02"  # begins a line that is nowhere: the name of a value says what the value is
@@ -52,7 +55,9 @@ class Secret:
 
 
 @lru_cache(maxsize=1)
-def _rules() -> kingfisher_sdk.Rules:
+def _rules() -> "kingfisher_sdk.Rules":
+    import kingfisher_sdk  # 10 MB, which processes that scan nothing do without
+
     # Compiling takes a processor for many seconds, and reading what was compiled a fraction of one:
     # of several processes one compiles, the others wait for what it made.
     folder = settings.ROOCLOUD_DATA_DIR / COMPILED
@@ -63,7 +68,9 @@ def _rules() -> kingfisher_sdk.Rules:
 
 
 @lru_cache(maxsize=1)
-def _scanner() -> kingfisher_sdk.Scanner:
+def _scanner() -> "kingfisher_sdk.Scanner":
+    import kingfisher_sdk
+
     return kingfisher_sdk.Scanner(_rules(), base64=False)
 
 
