@@ -9,11 +9,14 @@ from django.utils import timezone
 from accounts import api_keys, tokens
 from accounts.actors import Actor, TokenKind
 from accounts.models import ClientSession, User
+from credits import actions as credit
+from credits.models import Account
 from orgs.actions import create_organization, put_member
 from orgs.models import Membership, Organization
 from proxy.actions import NewPrice
 from proxy.models import LanguageModel, Price, Route, Upstream
 from roocloud.lib.ids import digest, new_secret
+from roocloud.lib.money import NANOS_PER_USD
 
 PASSWORD = "correct horse battery"
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -76,6 +79,21 @@ def bearer(person: User, org: Organization | None = None, kind: str = "editor") 
     session, _ = client_session(person, kind)
     token = tokens.mint(session, organization_id=org.pk if org else None, at=timezone.now())
     return {"Authorization": f"Bearer {token}"}
+
+
+def account(person: User, org: Organization | None = None, *, dollars: int = 1) -> Account:
+    """The account that pays for the person there, with credit."""
+    at = timezone.now()
+    made = credit.account_of(user_id=person.pk, organization_id=org.pk if org else None, at=at)
+    credit.grant(
+        account=made, amount_nanos=dollars * NANOS_PER_USD, key="g", by=None, at=at, note=""
+    )
+    return made
+
+
+def job_token(person: User) -> str:
+    """A token that opens the proxy, as client libraries take it for an API key."""
+    return bearer(person, kind="job")["Authorization"].removeprefix("Bearer ")
 
 
 def models(

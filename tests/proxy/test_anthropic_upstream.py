@@ -7,7 +7,6 @@ import openai
 import pytest
 from django.utils import timezone
 
-from credits import actions as credit
 from proxy import actions
 from proxy.models import Route, Upstream
 from roocloud.lib.money import NANOS_PER_USD as USD
@@ -51,14 +50,12 @@ def offered(transactional_db, claude):
 
 @pytest.fixture
 def account(alice):
-    made = credit.account_of(user_id=alice.pk, organization_id=None, at=timezone.now())
-    credit.grant(account=made, amount_nanos=9 * USD, key="g", by=None, at=timezone.now(), note="")
-    return made
+    return factories.account(alice, dollars=9)
 
 
 @pytest.fixture
 def client(live_url, offered, alice):
-    token = factories.bearer(alice, kind="job")["Authorization"].removeprefix("Bearer ")
+    token = factories.job_token(alice)
     return openai.OpenAI(base_url=f"{live_url}/proxy/v1", api_key=token, max_retries=0)
 
 

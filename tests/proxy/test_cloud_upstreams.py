@@ -13,7 +13,6 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from google.auth.exceptions import RefreshError
 
-from credits import actions as credit
 from proxy import access, actions, google_tokens, probe
 from proxy.models import Route, Upstream
 from roocloud.lib.money import NANOS_PER_USD as USD
@@ -93,14 +92,12 @@ def offer(row, fake):
 
 @pytest.fixture
 def account(alice):
-    made = credit.account_of(user_id=alice.pk, organization_id=None, at=timezone.now())
-    credit.grant(account=made, amount_nanos=9 * USD, key="g", by=None, at=timezone.now(), note="")
-    return made
+    return factories.account(alice, dollars=9)
 
 
 @pytest.fixture
 def client(live_url, alice):
-    token = factories.bearer(alice, kind="job")["Authorization"].removeprefix("Bearer ")
+    token = factories.job_token(alice)
     return openai.OpenAI(base_url=f"{live_url}/proxy/v1", api_key=token, max_retries=0)
 
 

@@ -66,14 +66,12 @@ def offered(transactional_db, upstream):
 
 @pytest.fixture
 def account(alice) -> Account:
-    made = credit.account_of(user_id=alice.pk, organization_id=None, at=timezone.now())
-    credit.grant(account=made, amount_nanos=USD, key="g", by=None, at=timezone.now(), note="")
-    return made
+    return factories.account(alice)
 
 
 @pytest.fixture
 def token(alice) -> str:
-    return factories.bearer(alice, kind="job")["Authorization"].removeprefix("Bearer ")
+    return factories.job_token(alice)
 
 
 @pytest.fixture

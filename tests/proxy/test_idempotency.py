@@ -56,17 +56,9 @@ def offered(transactional_db, upstream):
     return row
 
 
-def rich(person, org=None):
-    account = credit.account_of(
-        user_id=person.pk, organization_id=org.pk if org else None, at=timezone.now()
-    )
-    credit.grant(account=account, amount_nanos=USD, key="g", by=None, at=timezone.now(), note="")
-    return account
-
-
 @pytest.fixture
 def account(alice):
-    return rich(alice)
+    return factories.account(alice)
 
 
 @pytest.fixture
@@ -191,7 +183,7 @@ class TestARepetition:
 
     def test_is_refused_to_who_may_not_ask_any_more(self, ask, offered, bob, acme):
         """A4"""
-        rich(bob, acme)
+        factories.account(bob, acme)
         headers = factories.bearer(bob, acme, kind="job")
         assert ask(WHOLE, as_=headers).status == 200
         Membership.unscoped.filter(user=bob).update(role="readonly")
@@ -234,7 +226,7 @@ class TestAKey:
 
     def test_is_its_callers_own(self, ask, account, alice, bob, acme, upstream):
         """A1: who knows another's key and request learns nothing."""
-        rich(alice, acme)
+        factories.account(alice, acme)
         callers = [
             factories.bearer(alice, kind="job"),
             factories.bearer(alice, acme, kind="job"),
@@ -256,7 +248,7 @@ class TestAKey:
 
     def test_is_free_again_after_a_lack_of_credit(self, ask, alice):
         assert [ask(WHOLE).status, ask(WHOLE).is_repeated] == [402, False]
-        rich(alice)
+        factories.account(alice)
         assert ask(WHOLE).status == 200
 
     def test_of_a_running_request_is_409_after_a_while(

@@ -59,10 +59,7 @@ def live_models(transactional_db, upstream) -> None:
 
 @pytest.fixture
 def account(alice, acme) -> Account:
-    at = timezone.now()
-    made = credit.account_of(user_id=alice.pk, organization_id=acme.pk, at=at)
-    credit.grant(account=made, amount_nanos=USD, key="g", by=None, at=at, note="")
-    return made
+    return factories.account(alice, acme)
 
 
 def make(person, org=None, *, usd=None, period="month", at=None, **facts) -> api_keys.Issued:

@@ -142,7 +142,7 @@ def client(live_url, transactional_db, second, alice):
     Route.unscoped.filter(upstream=good).update(priority=1)
     account = credit.account_of(user_id=alice.pk, organization_id=None, at=at)
     credit.grant(account=account, amount_nanos=USD, key="g", by=None, at=at, note="")
-    token = factories.bearer(alice, kind="job")["Authorization"].removeprefix("Bearer ")
+    token = factories.job_token(alice)
     return openai.OpenAI(base_url=f"{live_url}/proxy/v1", api_key=token, max_retries=0)
 
 
