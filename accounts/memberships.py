@@ -3,7 +3,7 @@
 Tokens name an organization and roles decide, but organizations live in a room above this one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,7 @@ class Membership:
 
 class MembershipSource(Protocol):
     def role_of(self, *, user_id: str, organization_id: str) -> str | None: ...
+    def roles(self, pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]: ...
     def of(self, *, user_id: str) -> Sequence[Membership]: ...
     def administers(self, role: str | None) -> bool: ...
 
@@ -34,6 +35,11 @@ def register(source: MembershipSource) -> None:
 def role_of(*, user_id: str, organization_id: str) -> str | None:
     """The role that the person holds now, or None for a stranger."""
     return _sources[0].role_of(user_id=user_id, organization_id=organization_id)
+
+
+def roles(pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
+    """The roles held now, for pairs of (person, organization); strangers are absent. One query."""
+    return _sources[0].roles(pairs)
 
 
 def administers(role: str | None) -> bool:

@@ -1,5 +1,7 @@
 """The one way into the trail."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -20,6 +22,21 @@ class By(Protocol):
     def session_id(self) -> str | None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One thing that was done; the fields are those of ``record``."""
+
+    action: str
+    actor: By | None
+    target_kind: str
+    target_id: str
+    at: datetime
+    organization_id: str | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    note: str = ""
+
+
 def record(
     *,
     action: str,
@@ -38,18 +55,42 @@ def record(
     concerned, by default the actor's. before, after: the changed fields alone, as JSON; no secret
     and no text of a conversation may be among them (I1).
     """
+    record_all(
+        [
+            Trace(
+                action=action,
+                actor=actor,
+                target_kind=target_kind,
+                target_id=target_id,
+                at=at,
+                organization_id=organization_id,
+                before=before,
+                after=after,
+                note=note,
+            )
+        ]
+    )
+
+
+def record_all(traces: Iterable[Trace]) -> None:
+    """Add an entry for each, in the caller's transaction. One query."""
+    Entry.objects.bulk_create(_entry(trace) for trace in traces)
+
+
+def _entry(trace: Trace) -> Entry:
+    actor, organization_id = trace.actor, trace.organization_id
     if organization_id is None and actor is not None:
         organization_id = actor.organization_id
-    Entry.objects.create(
-        at=at,
-        action=action,
+    return Entry(
+        at=trace.at,
+        action=trace.action,
         actor_id=actor.user_id if actor else "",
         actor_kind=str(actor.kind) if actor else "",
         session_id=(actor.session_id or "") if actor else "",
         organization_id=organization_id or "",
-        target_kind=target_kind,
-        target_id=clean_label(target_id, 128),
-        before=before,
-        after=after,
-        note=clean_label(note, 500),
+        target_kind=trace.target_kind,
+        target_id=clean_label(trace.target_id, 128),
+        before=trace.before,
+        after=trace.after,
+        note=clean_label(trace.note, 500),
     )

@@ -1,6 +1,6 @@
 """Reads for other rooms and for pages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,16 @@ class Memberships:
             .values_list("role", flat=True)
             .first()
         )
+
+    def roles(self, pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
+        asked = set(pairs)
+        if not asked:
+            return {}
+        rows = Membership.unscoped.filter(
+            user_id__in={user_id for user_id, _ in asked},
+            organization_id__in={organization_id for _, organization_id in asked},
+        ).values_list("user_id", "organization_id", "role")
+        return {(user, organization): role for user, organization, role in rows}
 
     def of(self, *, user_id: str) -> Sequence[memberships.Membership]:
         rows = (

@@ -10,6 +10,7 @@ django_app = get_asgi_application()  # first: it loads the apps that the imports
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
+from bridge import sockets  # noqa: E402
 from proxy import holds, keeping, settling  # noqa: E402
 from proxy.calls import ENDPOINTS  # noqa: E402
 from proxy.completions import application as completes  # noqa: E402
@@ -31,11 +32,19 @@ asgi_urlpatterns = [
     ),
 ]
 
+bridge = sockets.Bridge(is_ending=lambda: gate.is_closed)
+websocket_urlpatterns = [
+    path("socket.io/", sockets.application(bridge)),  # type: ignore[arg-type]  # the same
+]
+
 application = entry(
     ProtocolTypeRouter(
         {
             "http": URLRouter([*asgi_urlpatterns, re_path(r"", django_app)]),  # type: ignore[arg-type]  # the same
-            "lifespan": Lifespan(at_end=[settling.settled, keeping.kept, holds.close]),
+            "websocket": URLRouter(websocket_urlpatterns),
+            "lifespan": Lifespan(
+                at_end=[bridge.close, settling.settled, keeping.kept, holds.close]
+            ),
         }
     )
 )

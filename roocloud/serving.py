@@ -7,10 +7,9 @@ from types import FrameType
 import uvicorn
 from django.conf import settings
 
+from bridge.sockets import MAX_MESSAGE
 from roocloud.entry import gate
 
-#: Bytes; the same limit as the bridge will set, since the smallest of several is the one in force.
-MAX_SOCKET_MESSAGE = 50 * 2**20
 #: Seconds between the end of the drain and the cut of what still runs.
 _CUT_AFTER_S = 1
 
@@ -54,7 +53,9 @@ def serve(*, host: str, port: int) -> None:
         access_log=False,
         lifespan="on",
         timeout_graceful_shutdown=_CUT_AFTER_S,
-        ws_max_size=MAX_SOCKET_MESSAGE,
+        ws_max_size=MAX_MESSAGE,
+        ws_ping_interval=None,  # the bridge pings by itself, as Engine.IO does
+        ws_per_message_deflate=False,  # 100 KB of memory for each connection
         server_header=False,
         proxy_headers=bool(settings.ROOCLOUD_TRUSTED_PROXIES),
         forwarded_allow_ips="*" if settings.ROOCLOUD_TRUSTED_PROXIES else None,

@@ -429,6 +429,16 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 #: Pages of tasks that one person may follow at the same time; one that nobody looks at counts not.
 ROOCLOUD_LIVE_STREAMS = env.int("ROOCLOUD_LIVE_STREAMS", 20, validate=Range(1, 1000))
 
+#: Sockets of remote control that one person, and one address, may hold in one process.
+ROOCLOUD_BRIDGE_SOCKETS_OF_ONE = env.int(
+    "ROOCLOUD_BRIDGE_SOCKETS_OF_ONE", 200, validate=Range(1, 100_000)
+)
+ROOCLOUD_BRIDGE_SOCKETS_FROM_ONE = env.int(
+    "ROOCLOUD_BRIDGE_SOCKETS_FROM_ONE", 1_000, validate=Range(1, 100_000)
+)
+#: How old a web sign-in may be that sends commands to editors.
+ROOCLOUD_COMMAND_SIGN_IN = env.timedelta("ROOCLOUD_COMMAND_SIGN_IN_S", timedelta(days=7))
+
 #: Completions: requests and input tokens a minute, and how many at once. Zero means no limit. A
 #: burst of half a minute's worth may come at once.
 ROOCLOUD_LIMITS = {
@@ -533,6 +543,7 @@ LOGGING = {
         "celery": {"level": "WARNING"},
         "kombu": {"level": "ERROR"},
         "aiohttp": {"level": "WARNING"},
+        "uvicorn.error": {"level": "WARNING"},  # below, it writes down the URLs of sockets (I1)
         "botocore": {"level": "INFO"},  # below, it writes down the session tokens that it signs
     },
 }

@@ -31,6 +31,7 @@ urlpatterns = [
     path("", include("proxy.urls")),
     path("", include("tasks_sharing.urls")),
     path("", include("telemetry.urls")),
+    path("", include("bridge.urls")),
 ]
 
 handler400 = "roocloud.errors.bad_request"

@@ -13,15 +13,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import DatabaseError
+from django.utils import timezone
 
 from accounts import browsers
 from roocloud.lib import limits
 from roocloud.lib.ids import new_id
 from roocloud.lib.limits import Lease
+from roocloud.lib.origins import is_ours
 from roocloud.lib.refusals import (
     Forbidden,
     NotFound,
@@ -120,21 +121,15 @@ def _require_own_page(headers: dict[bytes, str]) -> None:
     """The cookie alone opens the stream, so the page that asks must be ours (R3). To the origin of
     the page browsers send no Origin; from others they send it, Sec-Fetch-Site, or both."""
     origin = headers.get(b"origin")
-    ours = {_origin(url) for url in (settings.ROOCLOUD_PUBLIC_URL, *settings.CSRF_TRUSTED_ORIGINS)}
-    is_ours = origin is None or origin in ours
-    if not is_ours or headers.get(b"sec-fetch-site", "same-origin") != "same-origin":
+    is_foreign = origin is not None and not is_ours(origin, host=headers.get(b"host", ""))
+    if is_foreign or headers.get(b"sec-fetch-site", "same-origin") != "same-origin":
         raise Forbidden("Only pages of this server may follow tasks")
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _look(cookies: str, task_id: str) -> Seen:
     """As things stand (B4, J2). Raises Unauthenticated, and NotFound for a task that whoever the
     cookies are of may not open."""
-    viewer_id = browsers.person_of(cookies)
+    viewer_id = browsers.person_of(cookies, at=timezone.now())
     if viewer_id is None:
         raise Unauthenticated("Sign in to follow this task")
     task = queries.find_task(task_id=task_id, viewer_id=viewer_id)

@@ -10,6 +10,8 @@ from typing import Any
 
 import uvicorn
 
+from bridge.sockets import MAX_MESSAGE
+
 
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
@@ -21,7 +23,9 @@ def serving(app: Any) -> Iterator[str]:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,
-        ws="none",
+        ws_max_size=MAX_MESSAGE,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
     )
     server = uvicorn.Server(config)
 

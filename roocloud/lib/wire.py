@@ -103,12 +103,13 @@ def convert(value: Any, shape: type[T]) -> T:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise _named(str(error)) from None
+        raise named(str(error)) from None
     except UnicodeEncodeError:  # msgspec takes no lone surrogate
         raise InvalidInput("The body holds text that is no Unicode") from None
 
 
-def _named(message: str) -> InvalidInput:
+def named(message: str) -> InvalidInput:
+    """The refusal for what msgspec says of a value that does not fit its shape."""
     found = _PATH.match(message)
     what, path = (found["what"], found["path"] or "") if found else (message, "")
     parts = [path.lstrip(".")] if path else []

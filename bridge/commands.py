@@ -1,0 +1,214 @@
+"""Commands from the web to editors: written down before they go out, settled by what is seen after.
+
+A command goes to exactly one socket, once. Whatever breaks on the way, it is never sent again: it
+ends confirmed, unconfirmed, or as not sent, and the sender decides (D2).
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from django.db import transaction
+
+from accounts.actors import Actor, TokenKind
+from audit import actions as audit
+from bridge.models import Command, Instance, Publication
+from bridge.schemas import AnyCommand, Words
+from bridge.tokens import Standing
+from roocloud.lib.bulk import update_rows
+from roocloud.lib.ids import new_id
+from roocloud.lib.text import clean_label
+
+#: How long an editor is given to show that it carried a command out. Its sender knows two seconds
+#: later at most.
+CONFIRMED_WITHIN = timedelta(seconds=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command as somebody gave it. device: the User-Agent that it came from."""
+
+    by: Standing
+    command: AnyCommand
+    device: str
+    at: datetime
+
+    @property
+    def task_id(self) -> str:
+        command = self.command
+        if hasattr(command, "task_id"):
+            return str(command.task_id)
+        return str(getattr(command.payload, "task_id", ""))
+
+    @property
+    def instance_id(self) -> str | None:
+        """None for a command to whichever instance publishes the task."""
+        return getattr(self.command, "instance_id", None)
+
+    @property
+    def ask_ts(self) -> int | None:
+        ask_ts = getattr(self.command, "ask_ts", None)
+        return None if ask_ts is None else int(ask_ts)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order that is written down. node, sid: the socket that it is to go to, empty where it is
+    not to go out, because there is none or because it is a repetition of an earlier one."""
+
+    command_id: str
+    state: str
+    reason: str = ""
+    node: str = ""
+    sid: str = ""
+
+
+def place(orders: Sequence[Order]) -> list[Placed]:
+    """Write each order down, with the socket that it is for, and the trace of it (R2). The same
+    sender's same ``command_id`` is the same command: it is placed once."""
+    targets = _targets(orders)
+    rows = [_row(order, target) for order, target in zip(orders, targets, strict=True)]
+    with transaction.atomic():
+        Command.unscoped.bulk_create(rows, ignore_conflicts=True)
+        known = _known(rows)
+        new = [
+            (order, row)
+            for order, row in zip(orders, rows, strict=True)
+            if known[row.sender_id, row.key].pk == row.pk
+        ]
+        audit.record_all([_trace(order, row) for order, row in new])
+    placed = []
+    for row, target in zip(rows, targets, strict=True):
+        stored = known[row.sender_id, row.key]
+        goes_out = stored.pk == row.pk and target is not None
+        node, sid = (target.node, target.sid) if goes_out and target else ("", "")
+        placed.append(Placed(stored.pk, stored.state, stored.reason, node, sid))
+    return placed
+
+
+def _row(order: Order, target: Instance | None) -> Command:
+    command, command_id = order.command, new_id("cmd")
+    is_sent = target is not None
+    return Command(
+        id=command_id,
+        sender_id=order.by.user_id,
+        key=command.command_id or command_id,
+        organization_id=target.organization_id if target else "",
+        instance_id=target.instance_id if target else order.instance_id or "",
+        kind=kind_of(command),
+        task_id=order.task_id,
+        ask_ts=order.ask_ts,
+        text_hash=_text_hash(command.payload),
+        device=clean_label(order.device, 200),
+        state=Command.State.SENT if is_sent else Command.State.FAILED,
+        reason="" if is_sent else _absence(order),
+        sent_at=order.at,
+        settled_at=None if is_sent else order.at,
+    )
+
+
+def kind_of(command: AnyCommand) -> str:
+    """``start_task`` …"""
+    return str(type(command).__struct_config__.tag)
+
+
+def _text_hash(payload: Any) -> str:
+    text = getattr(payload, "text", None)
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+
+def _absence(order: Order) -> str:
+    return "task_not_found" if order.instance_id is None else "instance_offline"
+
+
+def _known(rows: Sequence[Command]) -> Mapping[tuple[str, str], Command]:
+    found = Command.unscoped.filter(
+        sender_id__in={row.sender_id for row in rows}, key__in={row.key for row in rows}
+    )
+    return {(row.sender_id, row.key): row for row in found}
+
+
+def _targets(orders: Sequence[Order]) -> list[Instance | None]:
+    """The live socket that each is for, of the sender's own instances (R1). Two queries."""
+    at = max(order.at for order in orders)
+    owners = {order.by.user_id for order in orders}
+    connected = Instance.unscoped.live(at).filter(owner_id__in=owners).exclude(sid="")
+    named = {order.instance_id for order in orders if order.instance_id is not None}
+    tasks = {order.task_id for order in orders if order.instance_id is None}
+    found: dict[tuple[str, str | None, str], Instance] = {}
+    if named:
+        for row in connected.filter(instance_id__in=named):
+            found[row.owner_id, row.instance_id, ""] = row
+    if tasks:
+        published = (
+            Publication.unscoped.filter(task_id__in=tasks, instance__in=connected)
+            .select_related("instance")
+            .order_by("joined_at", "pk")  # the newest last: it takes the place of earlier ones
+        )
+        for publication in published:
+            instance = publication.instance
+            found[instance.owner_id, None, publication.task_id] = instance
+    return [
+        found.get((order.by.user_id, order.instance_id, "" if order.instance_id else order.task_id))
+        for order in orders
+    ]
+
+
+def _trace(order: Order, row: Command) -> audit.Trace:
+    facts = {"kind": row.kind, "instance": row.instance_id, "task": row.task_id, "state": row.state}
+    facts |= {"textHash": row.text_hash, "device": row.device}
+    if row.ask_ts is not None:
+        facts["askTs"] = str(row.ask_ts)
+    actor = Actor(row.sender_id, row.organization_id or None, None, TokenKind.WEB)
+    return audit.Trace(
+        action="command.sent" if row.state == Command.State.SENT else "command.refused",
+        actor=actor,
+        target_kind="instance",
+        target_id=row.instance_id or row.task_id or "-",
+        at=order.at,
+        after={name: value for name, value in facts.items() if value},
+    )
+
+
+def wire_form(order: Order) -> str:
+    """The JSON of the command as the editor reads it: nothing but what its schema names."""
+    command = order.command
+    document: dict[str, Any] = {"type": kind_of(command)}
+    if order.instance_id is not None:
+        document["instanceId"] = order.instance_id
+    else:
+        document["taskId"] = order.task_id
+    document["payload"] = command.payload if command.payload is not None else Words()
+    document["timestamp"] = int(command.timestamp or order.at.timestamp() * 1000)
+    return msgspec.json.encode(document).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command that was sent."""
+
+    command_id: str
+    state: str
+    reason: str
+    at: datetime
+
+
+def settle(outcomes: Sequence[Outcome]) -> list[Command]:
+    """Write down what became of each; those whose fate this call decided."""
+    rows = [
+        {"pk": one.command_id, "state": one.state, "reason": one.reason, "settled_at": one.at}
+        for one in outcomes
+    ]
+    settled = update_rows(Command, rows, where_null="settled_at")
+    return list(Command.unscoped.filter(pk__in=settled))
+
+
+def expire(*, at: datetime) -> list[Command]:
+    """What went out too long ago for an effect to come is unconfirmed. Those of this call."""
+    due = Command.unscoped.open().filter(sent_at__lte=at - CONFIRMED_WITHIN)
+    ids = list(due.order_by("sent_at", "pk").values_list("pk", flat=True)[:1000])
+    state, reason = Command.State.UNCONFIRMED, "no_effect_seen"
+    return settle([Outcome(pk, state, reason, at) for pk in ids]) if ids else []

@@ -1,0 +1,236 @@
+"""The sockets of this process, the rooms that they are in, and the link to other processes."""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from bridge import packets
+from bridge.commands import Outcome
+from bridge.effects import Awaited, Question
+from bridge.relay import Relay
+from bridge.schemas import ExtensionInstance
+from bridge.tokens import Standing
+from roocloud.lib.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that may wait for a socket; one that takes nothing is cut, and repairs itself (D8).
+_MOST_WAITING = 64 * 2**20
+#: Seconds that another process is given to say what became of a command.
+_ANSWER_S = 4.0
+
+
+class ClientKind(StrEnum):
+    """Which side of the bridge a socket is of, as its handshake says (``clientType``)."""
+
+    EXTENSION = "extension"
+    WEB = "web"
+
+
+class Peer:
+    """One socket. Everything on it is of its own event loop."""
+
+    __slots__ = (
+        "_closing", "_filled", "_waiting", "_waiting_bytes", "awaited", "credential", "device",
+        "instance", "is_changed", "is_connected", "is_known", "kind", "ping_at", "pk", "pong_due",
+        "questions", "rooms", "sid", "standing", "stands_until", "tasks",
+    )  # fmt: skip
+
+    def __init__(
+        self, *, sid: str, kind: ClientKind, standing: Standing, credential: str, device: str
+    ) -> None:
+        self.sid = sid
+        self.kind = kind
+        self.standing = standing
+        self.credential = credential  # hash of its token, or key of its web session
+        self.device = device
+        self.is_known = True  # False: its token opens nothing, and it only waits to be told
+        self.is_connected = False
+        self.rooms: set[str] = set()
+        # Of the monotonic clock:
+        self.stands_until = 0.0  # how long the standing may be relied on (B4)
+        self.ping_at = 0.0  # when the next ping is due
+        self.pong_due: float | None = None  # when its answer, or CONNECT, must have come
+        # Of editors:
+        self.instance: ExtensionInstance | None = None
+        self.is_changed = False  # it was heard of since its row was written
+        self.pk = ""  # of its row
+        self.tasks: dict[str, str] = {}  # task id: room that its events go to
+        self.questions: dict[str, Question] = {}  # by task id
+        self.awaited: dict[str, Awaited] = {}  # by command id
+        self._waiting: deque[str] = deque()
+        self._waiting_bytes = 0
+        self._filled: asyncio.Future[None] | None = None
+        self._closing = False
+
+    def send(self, text: str) -> None:
+        """Returns at once; the order is kept."""
+        if self._closing:
+            return
+        self._waiting.append(text)
+        self._waiting_bytes += len(text)
+        if self._waiting_bytes > _MOST_WAITING and len(self._waiting) > 1:
+            self.cut()
+        elif self._filled is not None and not self._filled.done():
+            self._filled.set_result(None)
+
+    def cut(self) -> None:
+        """End the connection, once what waits is written; the client comes back by itself."""
+        self._closing = True
+        if self._filled is not None and not self._filled.done():
+            self._filled.set_result(None)
+
+    async def next(self) -> str | None:
+        """The next packet to write; None when the connection is to end."""
+        while not self._waiting:
+            if self._closing:
+                return None
+            self._filled = asyncio.get_running_loop().create_future()
+            await self._filled
+        text = self._waiting.popleft()
+        self._waiting_bytes -= len(text)
+        return text
+
+
+class Delivery(msgspec.Struct):
+    """A command on its way to the process that holds its editor's socket."""
+
+    sid: str
+    command_id: str
+    kind: str
+    task_id: str
+    ask_ts: int | None
+    frame: str
+    node: str = ""  # that waits for the answer
+
+
+class Answer(msgspec.Struct):
+    """result: ``sent``, or why it was not."""
+
+    command_id: str
+    result: str
+
+
+class Hub:
+    """One for each event loop."""
+
+    def __init__(self, *, redis_url: str, deliver: Callable[[Peer, Delivery], str]) -> None:
+        self.node = new_id("node")
+        self.peers: dict[str, Peer] = {}
+        self.sockets: Counter[str] = Counter()  # by whom and by address, for the caps (F3)
+        self._rooms: dict[str, set[Peer]] = {}
+        self._deliver = deliver
+        self._answers: dict[str, asyncio.Future[str]] = {}
+        # To be written down by the upkeep:
+        self.outcomes: list[Outcome] = []
+        self.lost: list[tuple[str, str]] = []  # see presence.lose
+        self.relay = Relay(redis_url, node=self.node, heard=self._hear) if redis_url else None
+        if self.relay:
+            self.relay.join(self._own_room(self.node))
+
+    @staticmethod
+    def _own_room(node: str) -> str:
+        return f"node:{node}"
+
+    async def close(self) -> None:
+        if self.relay:
+            await self.relay.close()
+
+    # --- Rooms --------------------------------------------------------------------------------
+
+    def enter(self, peer: Peer, room: str) -> None:
+        members = self._rooms.setdefault(room, set())
+        if not members and self.relay:
+            self.relay.join(room)
+        members.add(peer)
+        peer.rooms.add(room)
+
+    def leave(self, peer: Peer, room: str) -> None:
+        peer.rooms.discard(room)
+        members = self._rooms.get(room)
+        if members is None:
+            return
+        members.discard(peer)
+        if not members:
+            del self._rooms[room]
+            if self.relay:
+                self.relay.leave(room)
+
+    def members(self, room: str) -> set[Peer]:
+        return self._rooms.get(room, set())
+
+    def emit(self, room: str, frame: str) -> None:
+        """To everybody in the room, in every process."""
+        for peer in self._rooms.get(room, ()):
+            peer.send(frame)
+        if self.relay:
+            self.relay.publish(room, frame.encode())
+
+    def _hear(self, room: str, data: bytes) -> None:
+        if room.startswith("node:"):
+            self._hear_of_command(data)
+            return
+        frame = data.decode()
+        for peer in self._rooms.get(room, ()):
+            peer.send(frame)
+
+    # --- Commands -----------------------------------------------------------------------------
+
+    async def deliver(self, node: str, delivery: Delivery) -> str:
+        """Hand a command to the process that holds its socket, here or elsewhere: ``sent``, why it
+        was not, or ``unknown``: then it may have been."""
+        if node == self.node:
+            return self._deliver_here(delivery)
+        if self.relay is None:  # the row is of a process that is gone
+            return "instance_offline"
+        delivery.node = self.node
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._answers[delivery.command_id] = answer
+        try:
+            self.relay.publish(self._own_room(node), msgspec.json.encode(delivery))
+            async with asyncio.timeout(_ANSWER_S):
+                return await answer
+        except TimeoutError:
+            return "unknown"
+        finally:
+            self._answers.pop(delivery.command_id, None)
+
+    def settle(self, outcome: Outcome) -> None:
+        """Have it written down, and the sender told, in a moment."""
+        self.outcomes.append(outcome)
+
+    def _deliver_here(self, delivery: Delivery) -> str:
+        peer = self.peers.get(delivery.sid)
+        return "instance_offline" if peer is None else self._deliver(peer, delivery)
+
+    def _hear_of_command(self, data: bytes) -> None:
+        message: Any = msgspec.json.decode(data, type=dict)
+        if "result" in message:
+            answer = msgspec.convert(message, Answer)
+            waiting = self._answers.get(answer.command_id)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(answer.result)
+        elif self.relay is not None:
+            delivery = msgspec.convert(message, Delivery)
+            answer = Answer(delivery.command_id, self._deliver_here(delivery))
+            self.relay.publish(self._own_room(delivery.node), msgspec.json.encode(answer))
+
+
+def user_room(user_id: str) -> str:
+    """Browsers of a person."""
+    return f"user:{user_id}"
+
+
+def task_room(owner_id: str, task_id: str) -> str:
+    """Browsers that follow a task. Task ids are unique for their owner alone."""
+    return f"task:{owner_id}:{task_id}"
+
+
+def relayed(name: str, document: object) -> str:
+    """An event for clients."""
+    return packets.event(name, msgspec.json.encode(document).decode())

@@ -1,0 +1,132 @@
+"""Engine.IO 4 and Socket.IO 5 packets as text: what goes over one socket, and nothing of what it
+means. Pure. Packets with binary attachments are not spoken: no client of ours sends any."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from bridge import schemas
+from roocloud.lib.refusals import InvalidInput
+from roocloud.lib.wire import dumps
+
+#: Milliseconds between two pings of the server, and that an answer may take; Socket.IO's defaults.
+PING_INTERVAL_MS, PING_TIMEOUT_MS = 25_000, 20_000
+PING, PONG, NOOP, CLOSE = "2", "3", "6", "1"
+PROBE, PROBED, UPGRADE = "2probe", "3probe", "5"
+_MAX_ACK_DIGITS = 15
+
+
+class Malformed(Exception):
+    """It is not what a Socket.IO client sends; the connection ends."""
+
+
+class Kind(Enum):
+    PING = "ping"
+    PONG = "pong"
+    CLOSE = "close"
+    UPGRADE = "upgrade"
+    NOOP = "noop"
+    CONNECT = "connect"
+    DISCONNECT = "disconnect"
+    EVENT = "event"
+    ACK = "ack"
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """kind; of an event its name, its first argument as JSON text ("" without one) and the number
+    under which an answer is expected; of a CONNECT the namespace as name and its payload."""
+
+    kind: Kind
+    name: str = ""
+    payload: str = ""
+    ack_id: str = ""
+
+
+_PLAIN = {
+    PING: Packet(Kind.PING), PROBE: Packet(Kind.PING, "probe"), PONG: Packet(Kind.PONG),
+    UPGRADE: Packet(Kind.UPGRADE), NOOP: Packet(Kind.NOOP), CLOSE: Packet(Kind.CLOSE),
+    "41": Packet(Kind.DISCONNECT),
+}  # fmt: skip
+
+
+def parse(text: str) -> Packet:
+    """Raises Malformed."""
+    if text.startswith("42"):
+        return _event(text)
+    if (plain := _PLAIN.get(text)) is not None:
+        return plain
+    if text.startswith("40"):
+        return _connect(text[2:])
+    if text.startswith("43"):
+        return Packet(Kind.ACK)
+    raise Malformed("unknown packet")
+
+
+def _connect(rest: str) -> Packet:
+    namespace = "/"
+    if rest.startswith("/"):
+        namespace, _, rest = rest.partition(",")
+    return Packet(Kind.CONNECT, namespace, rest)
+
+
+def _event(text: str) -> Packet:
+    start = text.find("[", 2, 3 + _MAX_ACK_DIGITS)
+    ack_id = text[2:start]
+    if start < 0 or (ack_id and not (ack_id.isascii() and ack_id.isdigit())):
+        raise Malformed("unknown event")
+    # What clients send: ["name",{…}] or, with an idle second argument, ["name",{…},null] (trap 35).
+    end = text.find('"', start + 2, start + 70)
+    if text.startswith('["', start) and text.startswith('",{', end) and text.endswith("]"):
+        name = text[start + 2 : end]
+        if "\\" not in name:
+            until = -6 if text.endswith(",null]") else -1
+            return Packet(Kind.EVENT, name, text[end + 2 : until], ack_id)
+    return split(text, start, ack_id)
+
+
+def split(text: str, start: int, ack_id: str) -> Packet:
+    """The same for an event of any form. start: of its array."""
+    try:
+        name, *arguments = schemas.split_arguments(text[start:])
+        named = schemas.Reader(str).read(name)
+    except (InvalidInput, ValueError):
+        raise Malformed("unknown event") from None
+    return Packet(Kind.EVENT, named, arguments[0] if arguments else "", ack_id)
+
+
+def again(text: str) -> Packet:
+    """An event, read by the slow way: for one whose first argument was not all of the rest."""
+    start = text.index("[")
+    return split(text, start, text[2:start])
+
+
+def opening(sid: str, *, max_payload: int, upgrades: list[str]) -> str:
+    """The first packet of a connection."""
+    return "0" + dumps(
+        {
+            "sid": sid,
+            "upgrades": upgrades,
+            "pingInterval": PING_INTERVAL_MS,
+            "pingTimeout": PING_TIMEOUT_MS,
+            "maxPayload": max_payload,
+        }
+    )
+
+
+def connected(sid: str) -> str:
+    return "40" + dumps({"sid": sid})
+
+
+def refused(message: str, *, namespace: str = "/") -> str:
+    """A connect error. An editor that hears one never comes back by itself (trap 37)."""
+    prefix = "" if namespace == "/" else f"{namespace},"
+    return f"44{prefix}" + dumps({"message": message})
+
+
+def event(name: str, payload: str) -> str:
+    """payload: JSON text."""
+    return f'42["{name}",{payload}]'
+
+
+def ack(ack_id: str, answer: object) -> str:
+    return f"43{ack_id}[{dumps(answer)}]"

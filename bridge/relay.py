@@ -1,0 +1,145 @@
+"""What joins the bridges of several processes: Redis, one channel for each room that has members
+here, one for this process, and one pipelined write for all that is published in the same moment.
+
+It may lose: views repair themselves (D8), and a command whose answer is lost ends unconfirmed.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "bridge:"
+#: Seconds until Redis is tried again after it failed.
+_AGAIN_S = 1.0
+#: Bytes that may wait to be published; what comes while Redis takes nothing is dropped.
+_MOST_WAITING = 32 * 2**20
+_CONNECT_S = 2.0
+
+Heard = Callable[[str, bytes], None]
+
+
+class Relay:
+    """The link of one process. heard: called with the room and what was published there by other
+    processes."""
+
+    def __init__(self, url: str, *, node: str, heard: Heard) -> None:
+        self._url = url
+        self._node = node.encode()
+        self._heard = heard
+        self._rooms: set[str] = set()
+        self._changes: list[tuple[str, str]] = []  # SUBSCRIBE or UNSUBSCRIBE, and the room
+        self._waiting: list[tuple[str, bytes]] = []
+        self._waiting_bytes = 0
+        self._changed, self._filled = asyncio.Event(), asyncio.Event()
+        self._tasks = [
+            asyncio.create_task(self._for_ever(self._listen)),
+            asyncio.create_task(self._for_ever(self._publish)),
+        ]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def join(self, room: str) -> None:
+        """Hear what others publish in a room, from soon on."""
+        if room not in self._rooms:
+            self._rooms.add(room)
+            self._change("SUBSCRIBE", room)
+
+    def leave(self, room: str) -> None:
+        if room in self._rooms:
+            self._rooms.discard(room)
+            self._change("UNSUBSCRIBE", room)
+
+    def _change(self, verb: str, room: str) -> None:
+        self._changes.append((verb, room))
+        self._changed.set()
+
+    def publish(self, room: str, data: bytes) -> None:
+        """Returns at once."""
+        if self._waiting_bytes > _MOST_WAITING:
+            return
+        self._waiting.append((room, data))
+        self._waiting_bytes += len(data)
+        self._filled.set()
+
+    # --- Connections --------------------------------------------------------------------------
+
+    async def _for_ever(self, work: Callable[[Any], Any]) -> None:
+        while True:
+            connection = redis.asyncio.Redis.from_url(
+                self._url,
+                socket_timeout=None,
+                socket_connect_timeout=_CONNECT_S,
+                protocol=2,
+                single_connection_client=True,
+            )
+            try:
+                async with connection as client:
+                    await client.initialize()
+                    await work(client.connection)
+            except (RedisError, OSError, TimeoutError) as fault:
+                logger.warning("The bridges are not joined", extra={"fault": type(fault).__name__})
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _publish(self, connection: Any) -> None:
+        await connection.send_command("CLIENT", "REPLY", "OFF", check_health=False)
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+            await connection.send_packed_command(
+                b"".join(self._packed(room, data) for room, data in waiting), check_health=False
+            )
+
+    def _packed(self, room: str, data: bytes) -> bytes:
+        """PUBLISH, in Redis' protocol. The sender's name goes before what is published."""
+        channel, text = f"{_PREFIX}{room}".encode(), self._node + b" " + data
+        return b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+            len(channel), channel, len(text), text,
+        )  # fmt: skip
+
+    async def _listen(self, connection: Any) -> None:
+        self._changes = [("SUBSCRIBE", room) for room in sorted(self._rooms)]
+        self._changed.set()
+        changing = asyncio.create_task(self._subscribe(connection))
+        try:
+            while not changing.done():
+                kind, channel, *rest = await connection.read_response(
+                    disable_decoding=True, timeout=None
+                )
+                if kind == b"message":
+                    self._hear(channel, rest[0])
+        finally:
+            changing.cancel()
+            with suppress(asyncio.CancelledError):
+                await changing
+
+    async def _subscribe(self, connection: Any) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            changes, self._changes = self._changes, []
+            packed = [
+                packed
+                for verb, room in changes
+                for packed in connection.pack_command(verb, f"{_PREFIX}{room}")
+            ]
+            await connection.send_packed_command(packed, check_health=False)
+
+    def _hear(self, channel: bytes, data: bytes) -> None:
+        node, _, text = data.partition(b" ")
+        if node == self._node:
+            return
+        try:
+            self._heard(channel[len(_PREFIX) :].decode(), text)
+        except Exception:
+            logger.exception("What another bridge said was not understood")

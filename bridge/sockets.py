@@ -1,0 +1,335 @@
+"""``/socket.io/`` over WebSocket: a plain ASGI endpoint that speaks Engine.IO 4 and Socket.IO 5.
+
+The handshake says who comes: ``clientType=extension`` with a bridge token, or ``clientType=web``
+with the cookie of a page of ours (R3). A socket is never ended by a Socket.IO disconnect, and a
+connect error is kept for tokens that will never be good: an editor comes back from neither. In all
+other trouble the transport is closed (trap 37).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+
+from accounts import browsers
+from bridge import events, packets, presence, upkeep
+from bridge.hub import ClientKind, Hub, Peer, relayed, user_room
+from bridge.packets import Kind, Malformed, Packet
+from bridge.tokens import Standing
+from bridge.upkeep import Upkeep
+from roocloud.lib.addresses import client_address
+from roocloud.lib.batches import Batches
+from roocloud.lib.ids import digest, new_id
+from roocloud.lib.origins import is_ours
+from roocloud.lib.refusals import (
+    Forbidden,
+    InvalidInput,
+    Refusal,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
+from roocloud.lib.text import clean_label
+from roocloud.lib.threads import run_db
+from roocloud.lib.wire import dumps
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Bytes of one message: registers and heartbeats repeat the prompt with its images (trap 38).
+MAX_MESSAGE = 50 * 2**20
+#: Seconds from the handshake to CONNECT (F3).
+_CONNECT_S = 10
+#: Why a WebSocket ends: "service restart" tells the other side to come back.
+_COME_BACK = 1012
+_NOBODY = Standing("")
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """credential: hash of the token, or key of the web session. address: where it comes from."""
+
+    kind: ClientKind
+    credential: str
+    address: str
+    device: str
+
+
+class Bridge:
+    """The hub of each event loop, made at its first socket, and what keeps it up."""
+
+    def __init__(self, *, is_ending: Callable[[], bool]) -> None:
+        self.is_ending = is_ending
+        self._running: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Hub, Upkeep]] = (
+            WeakKeyDictionary()
+        )
+
+    def hub(self) -> Hub:
+        loop = asyncio.get_running_loop()
+        if loop not in self._running:
+            hub = Hub(redis_url=settings.REDIS_URL, deliver=events.deliver)
+            kept = Upkeep(hub, is_ending=self.is_ending)
+            kept.start()
+            self._running[loop] = hub, kept
+        return self._running[loop][0]
+
+    async def close(self) -> None:
+        """At the end of the process: what is left to write down is written."""
+        hub, kept = self._running.pop(asyncio.get_running_loop(), (None, None))
+        if hub is not None and kept is not None:
+            await kept.stop()
+            await hub.close()
+
+
+def application(bridge: Bridge) -> App:
+    """The endpoint."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        try:
+            if bridge.is_ending():
+                raise Unavailable("This server is restarting", retry_after_s=1)
+            await _serve(bridge.hub(), read_handshake(scope), receive, send)
+        except Refusal as refused:
+            await _refuse(scope, refused, send)
+
+    return answer
+
+
+def read_handshake(scope: Scope) -> Handshake:
+    """Raises InvalidInput, Unauthenticated, or Forbidden for a page of another origin (R3)."""
+    query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=50)
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    if query.get("EIO") != ["4"]:
+        raise InvalidInput("Engine.IO 4 is spoken here", field="EIO")
+    origin = headers.get(b"origin")
+    if origin is not None and not is_ours(origin, host=headers.get(b"host", "")):
+        raise Forbidden("Only pages of this server may connect")
+    forwarded_for = headers.get(b"x-forwarded-for", "")
+    address = client_address((scope.get("client") or ("",))[0], forwarded_for)
+    device = clean_label(headers.get(b"user-agent", ""), 200)
+    match query.get("clientType"):
+        case ["extension"]:
+            token = query.get("token", [""])[0]
+            if not token:
+                raise Unauthenticated("A bridge token is needed")
+            return Handshake(ClientKind.EXTENSION, digest(token), address, device)
+        case ["web"]:
+            key = browsers.session_key(headers.get(b"cookie", ""))
+            if key is None or origin is None:
+                raise Unauthenticated("Sign in first")
+            return Handshake(ClientKind.WEB, key, address, device)
+    raise InvalidInput("Unknown kind of client", field="clientType")
+
+
+async def _serve(hub: Hub, handshake: Handshake, receive: Receive, send: Send) -> None:
+    standing = await _standing(handshake)
+    if standing is None and handshake.kind is ClientKind.WEB:
+        raise Unauthenticated("Sign in first")
+    peer = Peer(
+        sid=new_id("sid"),
+        kind=handshake.kind,
+        standing=standing or _NOBODY,
+        credential=handshake.credential,
+        device=handshake.device,
+    )
+    peer.is_known = standing is not None
+    peer.pong_due = time.monotonic() + _CONNECT_S
+    peer.stands_until = time.monotonic() + upkeep.STANDS_S
+    with _counted(hub, handshake.address, peer):
+        await send({"type": "websocket.accept"})
+        peer.send(packets.opening(peer.sid, max_payload=MAX_MESSAGE, upgrades=[]))
+        await _talk(hub, peer, receive, send)
+
+
+async def _find(asked: Sequence[tuple[ClientKind, str]]) -> list[Standing | None]:
+    found: dict[tuple[ClientKind, str], Standing | None] = {}
+    for kind in ClientKind:
+        credentials = [credential for which, credential in asked if which is kind]
+        if credentials:
+            known = await upkeep.standings_of(kind, credentials)
+            found |= dict(zip(((kind, one) for one in credentials), known, strict=True))
+    return [found[one] for one in asked]
+
+
+_standings: Batches[tuple[ClientKind, str], Standing | None] = Batches(_find)
+
+
+async def _standing(handshake: Handshake) -> Standing | None:
+    try:
+        return await _standings.submit((handshake.kind, handshake.credential))
+    except DatabaseError:
+        logger.warning("A socket was not let in: the database does not answer")
+        raise Unavailable("This server cannot answer right now", retry_after_s=2) from None
+
+
+@contextmanager
+def _counted(hub: Hub, address: str, peer: Peer) -> Iterator[None]:
+    """Raises TooManyRequests beyond the caps on sockets (F3)."""
+    who = f"person:{peer.standing.user_id}" if peer.is_known else "nobody"
+    caps = {
+        who: settings.ROOCLOUD_BRIDGE_SOCKETS_OF_ONE,
+        f"address:{address}": settings.ROOCLOUD_BRIDGE_SOCKETS_FROM_ONE,
+    }
+    if any(hub.sockets[name] >= most for name, most in caps.items()):
+        raise TooManyRequests("Too many sockets are open", retry_after_s=10)
+    hub.sockets.update(caps.keys())
+    hub.peers[peer.sid] = peer
+    try:
+        yield
+    finally:
+        del hub.peers[peer.sid]
+        hub.sockets.subtract(caps.keys())
+        for name in caps:
+            if not hub.sockets[name]:
+                del hub.sockets[name]
+        _leave(hub, peer)
+
+
+def _leave(hub: Hub, peer: Peer) -> None:
+    for room in list(peer.rooms):
+        hub.leave(peer, room)
+    if peer.pk and peer.instance is not None:
+        hub.lost.append((peer.pk, peer.sid))
+        gone = {"instanceId": peer.instance.instance_id}
+        hub.emit(user_room(peer.standing.user_id), relayed("instance:lost", gone))
+
+
+async def _talk(hub: Hub, peer: Peer, receive: Receive, send: Send) -> None:
+    """Until either side ends it."""
+    writing = asyncio.create_task(_write(peer, send))
+    reading = asyncio.create_task(_read(hub, peer, receive))
+    try:
+        await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (reading, writing):
+            task.cancel()
+        await asyncio.gather(reading, writing, return_exceptions=True)
+
+
+async def _write(peer: Peer, send: Send) -> None:
+    with suppress(OSError):  # the other side is gone; uvicorn says so by a subclass
+        while (text := await peer.next()) is not None:
+            await send({"type": "websocket.send", "text": text})
+        await send({"type": "websocket.close", "code": _COME_BACK})
+
+
+async def _read(hub: Hub, peer: Peer, receive: Receive) -> None:
+    try:
+        while (message := await receive())["type"] != "websocket.disconnect":
+            text = message.get("text")
+            if not text:
+                raise Malformed("binary")  # noqa: TRY301 - as any other packet that is none
+            await take(hub, peer, packets.parse(text), text)
+    except Malformed as fault:
+        logger.info("A socket is closed", extra={"fault": str(fault), "kind": peer.kind})
+    except DatabaseError:
+        logger.warning("A socket is closed: the database does not answer")
+    except Exception:
+        logger.exception("A socket is closed")
+    peer.cut()
+
+
+async def take(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:
+    """What a client sent. Raises Malformed for what ends the connection."""
+    match packet.kind:
+        case Kind.EVENT if peer.is_connected:
+            await _event(hub, peer, packet, text)
+        case Kind.PONG:
+            if peer.is_connected:
+                peer.pong_due = None
+        case Kind.PING:
+            peer.send(packets.PROBED if packet.name else packets.PONG)
+        case Kind.CONNECT if not peer.is_connected:
+            await _connect(hub, peer, packet)
+        case Kind.DISCONNECT | Kind.CLOSE:
+            peer.cut()
+        case Kind.ACK | Kind.NOOP:
+            pass
+        case _:
+            raise Malformed(f"{packet.kind.value} out of turn")
+
+
+async def _connect(hub: Hub, peer: Peer, packet: Packet) -> None:
+    if packet.name != "/":
+        peer.send(packets.refused("Invalid namespace", namespace=packet.name))
+        return
+    if not peer.is_known:
+        peer.send(packets.refused("This bridge token is not valid or was revoked"))
+        peer.cut()
+        return
+    now = time.monotonic()
+    peer.is_connected, peer.pong_due = True, None
+    peer.ping_at = now + packets.PING_INTERVAL_MS / 1000
+    peer.send(packets.connected(peer.sid))
+    if peer.kind is ClientKind.WEB:
+        user_id = peer.standing.user_id
+        hub.enter(peer, user_room(user_id))  # first: what comes meanwhile is not missed
+        for snapshot in await _present.submit(user_id):
+            peer.send(events.registered(snapshot, at=timezone.now()))
+
+
+async def _live(user_ids: Sequence[str]) -> list[list[str]]:
+    found = await run_db(presence.live_of, user_ids, at=timezone.now())
+    return [found.get(user_id, []) for user_id in user_ids]
+
+
+_present: Batches[str, list[str]] = Batches(_live)
+
+
+async def _event(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:
+    declared = events.find(peer.kind, packet.name)
+    if declared is None:
+        _acknowledge(peer, packet, {"success": False, "error": "unknown_event"})
+        return
+    if time.monotonic() > peer.stands_until:
+        await upkeep.look_again([peer])
+    try:
+        body = declared.reader.read(packet.payload)
+    except InvalidInput:
+        packet = packets.again(text)
+        try:
+            body = declared.reader.read(packet.payload)
+        except InvalidInput as fault:
+            issue = {"message": fault.message, "path": fault.field or ""}
+            logger.info("An event was refused", extra={"event": packet.name, **issue})
+            refusal = {"success": False, "error": declared.fault, "issues": [issue]}
+            _acknowledge(peer, packet, refusal)
+            return
+    answer = await declared.handle(hub, peer, body, packet.payload)
+    if answer is not None:
+        _acknowledge(peer, packet, answer)
+
+
+def _acknowledge(peer: Peer, packet: Packet, answer: dict[str, Any]) -> None:
+    if packet.ack_id:
+        peer.send(packets.ack(packet.ack_id, answer))
+
+
+async def _refuse(scope: Scope, refused: Refusal, send: Send) -> None:
+    """Before the WebSocket is there, so by the status of its request; no client takes it for the
+    end (trap 37)."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": _COME_BACK})
+        return
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    if refused.retry_after_s is not None:
+        headers.append((b"retry-after", str(refused.retry_after_s).encode()))
+    start = {"type": "websocket.http.response.start", "status": refused.status, "headers": headers}
+    await send(start)
+    body = dumps({"error": refused.message}).encode()
+    await send({"type": "websocket.http.response.body", "body": body})

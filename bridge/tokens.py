@@ -1,0 +1,92 @@
+"""What sockets are opened with, and what the people behind them may do now (R1, B4)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from accounts import browsers, memberships
+from accounts.actors import Actor
+from accounts.browsers import SignIn
+from bridge.models import BridgeToken
+from roocloud.lib.ids import digest, new_secret
+from roocloud.lib.refusals import Forbidden
+
+_NOTED_EVERY = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who holds a socket, as far as they may at this moment.
+
+    organization_id: None for the personal account. session_id: the client session behind an editor,
+    empty for a browser. may_command: whether a browser's sign-in is young and strong enough for
+    commands (R2); why_not: what to do about it where it is not.
+    """
+
+    user_id: str
+    organization_id: str | None = None
+    session_id: str = ""
+    may_command: bool = False
+    why_not: str = ""
+
+
+def issue(actor: Actor, *, at: datetime) -> str:
+    """A new token for an editor's window, in the actor's context.
+
+    Raises Forbidden for an actor without a client session behind it.
+    """
+    if actor.session_id is None:
+        raise Forbidden("Only a signed-in editor has a bridge")
+    secret = new_secret("brt")
+    BridgeToken.unscoped.create(
+        token_hash=digest(secret),
+        user_id=actor.user_id,
+        session_id=actor.session_id,
+        organization_id=actor.organization_id or "",
+        created_at=at,
+        last_used_at=at,
+    )
+    return secret
+
+
+def standings(hashes: Sequence[str], *, at: datetime) -> list[Standing | None]:
+    """For each hash of a token, who holds it; None for a token that opens nothing (any more). Three
+    queries at most, however many."""
+    rows = {row.pk: row for row in BridgeToken.unscoped.alive(at).filter(pk__in=set(hashes))}
+    known = memberships.roles(
+        (row.user_id, row.organization_id) for row in rows.values() if row.organization_id
+    )
+    stale = [pk for pk, row in rows.items() if at - row.last_used_at >= _NOTED_EVERY]
+    if stale:
+        BridgeToken.unscoped.filter(pk__in=stale).update(last_used_at=at)
+    return [_standing(rows.get(token_hash), known) for token_hash in hashes]
+
+
+def _standing(row: BridgeToken | None, roles: Mapping[tuple[str, str], str]) -> Standing | None:
+    if row is None:
+        return None
+    if row.organization_id and (row.user_id, row.organization_id) not in roles:
+        return None
+    return Standing(row.user_id, row.organization_id or None, row.session_id)
+
+
+def web_standings(keys: Sequence[str], *, at: datetime) -> list[Standing | None]:
+    """The same for the keys of web sessions."""
+    return [_web_standing(found, at=at) for found in browsers.sign_ins(keys, at=at)]
+
+
+def _web_standing(sign_in: SignIn | None, *, at: datetime) -> Standing | None:
+    if sign_in is None:
+        return None
+    if sign_in.is_younger_than(settings.ROOCLOUD_COMMAND_SIGN_IN, at=at):
+        return Standing(sign_in.user_id, may_command=True)
+    again = "Sign in again" + (" with your second factor" if sign_in.has_second_factor else "")
+    return Standing(sign_in.user_id, why_not=f"{again} to send commands to your editors")
+
+
+def forget_unused(*, before: datetime) -> int:
+    """Delete the tokens of windows that have not been open since; how many there were."""
+    deleted, _ = BridgeToken.unscoped.filter(last_used_at__lt=before).delete()
+    return deleted

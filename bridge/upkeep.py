@@ -1,0 +1,174 @@
+"""What a process does for its sockets all the time: rights are looked at again, silent ones are
+pinged and cut, rows are kept up to date, and commands without an effect end."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from bridge import commands, events, packets, presence, tokens
+from bridge.hub import ClientKind, Hub, Peer, relayed, user_room
+from bridge.models import Command
+from bridge.tokens import Standing
+from roocloud.lib.threads import run_db
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Seconds between two rounds.
+_ROUND_S = 0.25
+#: Seconds between two looks at the rights of a socket, and for which the last look is good (B4).
+_LOOK_S, STANDS_S = 2.0, 5.0
+#: Seconds between two writes of what instances say of themselves, and two searches for what ended.
+_WRITE_S, _SEARCH_S = 1.0, 2.0
+_AT_ONCE = 500
+
+
+class Upkeep:
+    """Runs from ``start`` to ``stop``. is_ending: whether the process lets nobody in any more."""
+
+    def __init__(self, hub: Hub, *, is_ending: Callable[[], bool]) -> None:
+        self._hub = hub
+        self._is_ending = is_ending
+        self._task: asyncio.Task[None] | None = None
+        self._due: dict[Callable[[], Awaitable[None]], float] = {}
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """With what is left to write down."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        for job in (self._write_outcomes, self._write_losses):
+            await self._do(job)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_ROUND_S)
+            if self._is_ending():
+                for peer in list(self._hub.peers.values()):
+                    peer.cut()
+            await self._do(self._write_outcomes)
+            await self._every(_LOOK_S, self._look)
+            await self._every(_WRITE_S, self._write_instances)
+            await self._every(_WRITE_S, self._write_losses)
+            await self._every(_SEARCH_S, self._search)
+            self._ping(time.monotonic())
+
+    async def _every(self, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
+        now = time.monotonic()
+        if now >= self._due.get(job, 0):
+            self._due[job] = now + seconds
+            await self._do(job)
+
+    async def _do(self, job: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await job()
+        except DatabaseError:
+            logger.warning("The bridge's upkeep waits for the database")
+        except Exception:
+            logger.exception("The bridge's upkeep failed")
+
+    # --- Rights -------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        for peers in _chunks(list(self._hub.peers.values())):
+            await look_again(peers)
+
+    def _ping(self, now: float) -> None:
+        for peer in list(self._hub.peers.values()):
+            if peer.pong_due is not None and now >= peer.pong_due:
+                peer.cut()
+            elif peer.is_connected and now >= peer.ping_at and peer.pong_due is None:
+                peer.ping_at = now + packets.PING_INTERVAL_MS / 1000
+                peer.pong_due = now + packets.PING_TIMEOUT_MS / 1000
+                peer.send(packets.PING)
+
+    # --- Rows ---------------------------------------------------------------------------------
+
+    async def _write_instances(self) -> None:
+        changed = [peer for peer in self._hub.peers.values() if peer.is_changed and peer.pk]
+        for peers in _chunks(changed):
+            for peer in peers:
+                peer.is_changed = False
+            sightings = [
+                events.sighting(self._hub, peer, peer.instance) for peer in peers if peer.instance
+            ]
+            try:
+                await run_db(presence.put, sightings)
+            except DatabaseError:
+                for peer in peers:
+                    peer.is_changed = True
+                raise
+
+    async def _write_losses(self) -> None:
+        lost, self._hub.lost = self._hub.lost, []
+        for sockets in _chunks(lost):
+            await run_db(presence.lose, sockets)
+
+    async def _write_outcomes(self) -> None:
+        outcomes, self._hub.outcomes = self._hub.outcomes, []
+        for chunk in _chunks(outcomes):
+            try:
+                settled = await run_db(commands.settle, chunk)
+            except DatabaseError:
+                self._hub.outcomes += chunk
+                raise
+            self._tell(settled)
+
+    async def _search(self) -> None:
+        at = timezone.now()
+        for row in await run_db(presence.expire, at=at):
+            self._hub.emit(user_room(row.owner_id), events.unregistered(row, at=at))
+        self._tell(await run_db(commands.expire, at=at))
+
+    def _tell(self, settled: Sequence[Command]) -> None:
+        for row in settled:
+            self._hub.emit(user_room(row.sender_id), relayed("command:updated", _receipt(row)))
+
+
+def _receipt(row: Command) -> dict[str, object]:
+    return {
+        "commandId": row.pk, "key": row.key, "type": row.kind, "instanceId": row.instance_id,
+        "taskId": row.task_id, "askTs": row.ask_ts, "state": row.state, "reason": row.reason,
+    }  # fmt: skip
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), _AT_ONCE):
+        yield items[start : start + _AT_ONCE]
+
+
+async def standings_of(kind: ClientKind, credentials: Sequence[str]) -> list[Standing | None]:
+    """Who holds each credential now. Raises DatabaseError."""
+    find = tokens.standings if kind is ClientKind.EXTENSION else tokens.web_standings
+    return await run_db(find, credentials, at=timezone.now())
+
+
+async def look_again(peers: Sequence[Peer]) -> None:
+    """Give each socket the standing that its person has now; cut those that have none (B4)."""
+    for kind in ClientKind:
+        asked = [peer for peer in peers if peer.kind is kind and peer.is_known]
+        if not asked:
+            continue
+        until = time.monotonic() + STANDS_S
+        found = await standings_of(kind, [peer.credential for peer in asked])
+        for peer, standing in zip(asked, found, strict=True):
+            if standing is None or standing.user_id != peer.standing.user_id:
+                turn_out(peer)
+            else:
+                peer.standing, peer.stands_until = standing, until
+
+
+def turn_out(peer: Peer) -> None:
+    """The editor only writes this down; a browser goes to its sign-in page."""
+    peer.send(relayed("auth_error", {"message": "This sign-in has ended"}))
+    peer.cut()

@@ -1,0 +1,39 @@
+// Socket.IO clients that a test drives: one JSON object a line in, one out.
+//   in:  {op: "open", name, url, query, headers, options} · {op: "emit", name, event, args, ask}
+//        {op: "cut", name}: the transport breaks · {op: "close", name}
+//   out: {name, event, args}, with events "connect", "connect_error", "disconnect", "answer" and
+//        whatever the server emits.
+import { createInterface } from "node:readline";
+import { io } from "socket.io-client";
+
+const clients = new Map();
+const tell = (name, event, args) => console.log(JSON.stringify({ name, event, args }));
+
+const acts = {
+  open({ name, url, query, headers, options }) {
+    const socket = io(url, {
+      query, extraHeaders: headers, forceNew: true, transports: ["websocket", "polling"],
+      reconnectionDelay: 200, reconnectionDelayMax: 500, ...options,
+    });
+    clients.set(name, socket);
+    socket.on("connect", () => tell(name, "connect", [socket.id, socket.io.engine.transport.name]));
+    socket.on("connect_error", (error) => tell(name, "connect_error", [error.message]));
+    socket.on("disconnect", (reason) => tell(name, "disconnect", [reason]));
+    socket.onAny((event, ...args) => tell(name, event, args));
+  },
+  emit({ name, event, args, ask }) {
+    const answer = (...given) => tell(name, "answer", [ask, ...given]);
+    clients.get(name).emit(event, ...args, ...(ask ? [answer] : []));
+  },
+  cut({ name }) {
+    clients.get(name).io.engine.close();
+  },
+  close({ name }) {
+    clients.get(name).close();
+  },
+};
+
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const act = JSON.parse(line);
+  acts[act.op](act);
+}).on("close", () => process.exit(0));
