@@ -306,7 +306,9 @@ async def _event(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:
             body = declared.reader.read(packet.payload)
         except InvalidInput as fault:
             issue = {"message": fault.message, "path": fault.field or ""}
-            logger.info("An event was refused", extra={"event": packet.name, **issue})
+            logger.info(
+                "An event was refused", extra={"event": packet.name, "field": fault.field}
+            )
             refusal = {"success": False, "error": declared.fault, "issues": [issue]}
             _acknowledge(peer, packet, refusal)
             return

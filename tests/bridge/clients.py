@@ -74,6 +74,7 @@ class Clients:
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._clients: dict[str, Client] = {}
+        self._made = 0
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -97,18 +98,27 @@ class Clients:
             return False
         assert line is not None, "the clients' process ended"
         told = json.loads(line)
-        self._clients[told["name"]].heard.append((told["event"], told["args"]))
+        if told["name"] in self._clients:
+            self._clients[told["name"]].heard.append((told["event"], told["args"]))
         return True
+
+    def close(self) -> None:
+        """All clients."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
 
     def open(
         self,
-        name: str,
+        kind: str,
         url: str,
         *,
         query: dict[str, str],
         headers: dict[str, str] | None = None,
         **options: Any,
     ) -> Client:
+        self._made += 1
+        name = f"{kind}-{self._made}"
         self._clients[name] = Client(self, name)
         self.say(
             {"op": "open", "name": name, "url": url, "query": query, "headers": headers or {},

@@ -69,22 +69,17 @@ class World:
 
     def __init__(self, clients: Clients, url: str) -> None:
         self.clients, self.url = clients, url
-        self._made = 0
-
-    def _name(self, kind: str) -> str:
-        self._made += 1
-        return f"{kind}-{self._made}"
 
     def editor(
         self, token: str, *, window: str = "window-1", url: str = "", **options: Any
     ) -> Client:
         query = {"token": token, "clientType": "extension", "instanceId": window}
-        return self.clients.open(self._name("editor"), url or self.url, query=query, **options)
+        return self.clients.open("editor", url or self.url, query=query, **options)
 
     def browser(self, cookies: str, *, url: str = "", origin: str = "", **options: Any) -> Client:
         headers = {"Cookie": cookies, "Origin": origin or settings.ROOCLOUD_PUBLIC_URL}
         return self.clients.open(
-            self._name("browser"),
+            "browser",
             url or self.url,
             query={"clientType": "web"},
             headers=headers,
@@ -106,7 +101,14 @@ class World:
         return browser
 
 
+@pytest.fixture(scope="session")
+def clients() -> Iterator[Clients]:
+    with running() as made:
+        yield made
+
+
 @pytest.fixture
-def world(transactional_db) -> Iterator[World]:
-    with serving(application) as url, running() as clients:
+def world(transactional_db, clients) -> Iterator[World]:
+    with serving(application) as url:
         yield World(clients, url)
+        clients.close()
