@@ -37,8 +37,9 @@ class Peer:
 
     __slots__ = (
         "_closing", "_filled", "_waiting", "_waiting_bytes", "awaited", "credential", "device",
-        "instance", "is_changed", "is_connected", "is_known", "kind", "ping_at", "pk", "pong_due",
-        "questions", "rooms", "sid", "standing", "stands_until", "tasks",
+        "ended", "instance", "is_changed", "is_connected", "is_known", "is_polled", "is_upgraded",
+        "kind", "ping_at", "pk", "pong_due", "questions", "rooms", "sid", "standing",
+        "stands_until", "tasks",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +52,8 @@ class Peer:
         self.device = device
         self.is_known = True  # False: its token opens nothing, and it only waits to be told
         self.is_connected = False
+        self.is_polled = False  # a request waits for its next packet
+        self.is_upgraded = False  # from polling to a WebSocket
         self.rooms: set[str] = set()
         # Of the monotonic clock:
         self.stands_until = 0.0  # how long the standing may be relied on (B4)
@@ -67,6 +70,7 @@ class Peer:
         self._waiting_bytes = 0
         self._filled: asyncio.Future[None] | None = None
         self._closing = False
+        self.ended = asyncio.Event()  # for connections that no task writes to all the time
 
     def send(self, text: str) -> None:
         """Returns at once; the order is kept."""
@@ -82,8 +86,18 @@ class Peer:
     def cut(self) -> None:
         """End the connection, once what waits is written; the client comes back by itself."""
         self._closing = True
+        self.ended.set()
         if self._filled is not None and not self._filled.done():
             self._filled.set_result(None)
+
+    def rest(self, most_bytes: int) -> list[str]:
+        """What else waits, up to so much."""
+        texts = []
+        while self._waiting and most_bytes > 0:
+            texts.append(self._waiting.popleft())
+            self._waiting_bytes -= len(texts[-1])
+            most_bytes -= len(texts[-1])
+        return texts
 
     async def next(self) -> str | None:
         """The next packet to write; None when the connection is to end."""
@@ -123,6 +137,7 @@ class Hub:
         self.node = new_id("node")
         self.peers: dict[str, Peer] = {}
         self.sockets: Counter[str] = Counter()  # by whom and by address, for the caps (F3)
+        self.living: set[asyncio.Task[None]] = set()  # of connections that poll
         self._rooms: dict[str, set[Peer]] = {}
         self._deliver = deliver
         self._answers: dict[str, asyncio.Future[str]] = {}

@@ -29,7 +29,7 @@ from bridge.upkeep import Upkeep
 from roocloud.lib.addresses import client_address
 from roocloud.lib.batches import Batches
 from roocloud.lib.ids import digest, new_id
-from roocloud.lib.origins import is_ours
+from roocloud.lib.origins import is_own_page
 from roocloud.lib.refusals import (
     Forbidden,
     InvalidInput,
@@ -61,12 +61,14 @@ _NOBODY = Standing("")
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """credential: hash of the token, or key of the web session. address: where it comes from."""
+    """credential: hash of the token, or key of the web session. address: where it comes from. sid:
+    the connection that it belongs to, if it is there already."""
 
     kind: ClientKind
     credential: str
     address: str
     device: str
+    sid: str = ""
 
 
 class Bridge:
@@ -103,11 +105,41 @@ def application(bridge: Bridge) -> App:
         try:
             if bridge.is_ending():
                 raise Unavailable("This server is restarting", retry_after_s=1)
-            await _serve(bridge.hub(), read_handshake(scope), receive, send)
+            hub, handshake = bridge.hub(), read_handshake(scope)
+            if handshake.sid:
+                await upgrade(hub, polling_peer(hub, handshake), receive, send)
+            else:
+                await _serve(hub, handshake, receive, send)
         except Refusal as refused:
             await _refuse(scope, refused, send)
 
     return answer
+
+
+def polling_peer(hub: Hub, handshake: Handshake) -> Peer:
+    """The connection that a request belongs to. Raises InvalidInput for one that is not there, or
+    that another browser opened."""
+    peer = hub.peers.get(handshake.sid)
+    if peer is None or peer.kind is not handshake.kind or peer.credential != handshake.credential:
+        raise InvalidInput("This connection is not open", field="sid")
+    return peer
+
+
+async def upgrade(hub: Hub, peer: Peer, receive: Receive, send: Send) -> None:
+    """A polling connection goes on over this WebSocket, once the probe was answered."""
+    await send({"type": "websocket.accept"})
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CONNECT_S):
+            if (await receive()).get("text") == packets.PROBE:
+                await send({"type": "websocket.send", "text": packets.PROBED})
+                peer.send(packets.NOOP)  # ends the request that waits, if one does
+                if (await receive()).get("text") == packets.UPGRADE:
+                    peer.is_upgraded = True
+    if peer.is_upgraded:
+        await talk(hub, peer, receive, send)
+        peer.cut()
+    else:
+        await send({"type": "websocket.close", "code": _COME_BACK})
 
 
 def read_handshake(scope: Scope) -> Handshake:
@@ -116,8 +148,9 @@ def read_handshake(scope: Scope) -> Handshake:
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     if query.get("EIO") != ["4"]:
         raise InvalidInput("Engine.IO 4 is spoken here", field="EIO")
-    origin = headers.get(b"origin")
-    if origin is not None and not is_ours(origin, host=headers.get(b"host", "")):
+    # A page over a WebSocket always names its origin; over HTTP its own origin need not be named.
+    is_page = scope["type"] == "websocket" and query.get("clientType") == ["web"]
+    if (is_page and b"origin" not in headers) or not is_own_page(headers):
         raise Forbidden("Only pages of this server may connect")
     forwarded_for = headers.get(b"x-forwarded-for", "")
     address = client_address((scope.get("client") or ("",))[0], forwarded_for)
@@ -130,14 +163,24 @@ def read_handshake(scope: Scope) -> Handshake:
             return Handshake(ClientKind.EXTENSION, digest(token), address, device)
         case ["web"]:
             key = browsers.session_key(headers.get(b"cookie", ""))
-            if key is None or origin is None:
+            if key is None:
                 raise Unauthenticated("Sign in first")
-            return Handshake(ClientKind.WEB, key, address, device)
+            return Handshake(ClientKind.WEB, key, address, device, query.get("sid", [""])[0])
     raise InvalidInput("Unknown kind of client", field="clientType")
 
 
 async def _serve(hub: Hub, handshake: Handshake, receive: Receive, send: Send) -> None:
-    standing = await _standing(handshake)
+    peer = await new_peer(handshake)
+    with counted(hub, handshake.address, peer):
+        await send({"type": "websocket.accept"})
+        peer.send(packets.opening(peer.sid, max_payload=MAX_MESSAGE, upgrades=[]))
+        await talk(hub, peer, receive, send)
+
+
+async def new_peer(handshake: Handshake) -> Peer:
+    """The socket of whoever comes, not yet connected. Raises Unauthenticated for a browser that
+    nobody is signed in by, and Unavailable."""
+    standing = await standing_of(handshake)
     if standing is None and handshake.kind is ClientKind.WEB:
         raise Unauthenticated("Sign in first")
     peer = Peer(
@@ -150,10 +193,7 @@ async def _serve(hub: Hub, handshake: Handshake, receive: Receive, send: Send) -
     peer.is_known = standing is not None
     peer.pong_due = time.monotonic() + _CONNECT_S
     peer.stands_until = time.monotonic() + upkeep.STANDS_S
-    with _counted(hub, handshake.address, peer):
-        await send({"type": "websocket.accept"})
-        peer.send(packets.opening(peer.sid, max_payload=MAX_MESSAGE, upgrades=[]))
-        await _talk(hub, peer, receive, send)
+    return peer
 
 
 async def _find(asked: Sequence[tuple[ClientKind, str]]) -> list[Standing | None]:
@@ -169,7 +209,8 @@ async def _find(asked: Sequence[tuple[ClientKind, str]]) -> list[Standing | None
 _standings: Batches[tuple[ClientKind, str], Standing | None] = Batches(_find)
 
 
-async def _standing(handshake: Handshake) -> Standing | None:
+async def standing_of(handshake: Handshake) -> Standing | None:
+    """Who comes; None for a credential that opens nothing. Raises Unavailable."""
     try:
         return await _standings.submit((handshake.kind, handshake.credential))
     except DatabaseError:
@@ -178,8 +219,8 @@ async def _standing(handshake: Handshake) -> Standing | None:
 
 
 @contextmanager
-def _counted(hub: Hub, address: str, peer: Peer) -> Iterator[None]:
-    """Raises TooManyRequests beyond the caps on sockets (F3)."""
+def counted(hub: Hub, address: str, peer: Peer) -> Iterator[None]:
+    """Around the life of a socket. Raises TooManyRequests beyond the caps on them (F3)."""
     who = f"person:{peer.standing.user_id}" if peer.is_known else "nobody"
     caps = {
         who: settings.ROOCLOUD_BRIDGE_SOCKETS_OF_ONE,
@@ -209,7 +250,7 @@ def _leave(hub: Hub, peer: Peer) -> None:
         hub.emit(user_room(peer.standing.user_id), relayed("instance:lost", gone))
 
 
-async def _talk(hub: Hub, peer: Peer, receive: Receive, send: Send) -> None:
+async def talk(hub: Hub, peer: Peer, receive: Receive, send: Send) -> None:
     """Until either side ends it."""
     writing = asyncio.create_task(_write(peer, send))
     reading = asyncio.create_task(_read(hub, peer, receive))
@@ -306,9 +347,7 @@ async def _event(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:
             body = declared.reader.read(packet.payload)
         except InvalidInput as fault:
             issue = {"message": fault.message, "path": fault.field or ""}
-            logger.info(
-                "An event was refused", extra={"event": packet.name, "field": fault.field}
-            )
+            logger.info("An event was refused", extra={"event": packet.name, "field": fault.field})
             refusal = {"success": False, "error": declared.fault, "issues": [issue]}
             _acknowledge(peer, packet, refusal)
             return

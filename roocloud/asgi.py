@@ -10,7 +10,7 @@ django_app = get_asgi_application()  # first: it loads the apps that the imports
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
-from bridge import sockets  # noqa: E402
+from bridge import polling, sockets  # noqa: E402
 from proxy import holds, keeping, settling  # noqa: E402
 from proxy.calls import ENDPOINTS  # noqa: E402
 from proxy.completions import application as completes  # noqa: E402
@@ -19,6 +19,8 @@ from roocloud.entry import Lifespan, entry, gate  # noqa: E402
 from tasks_sharing import streams  # noqa: E402
 
 refuse_unsafe_settings()
+
+bridge = sockets.Bridge(is_ending=lambda: gate.is_closed)
 
 #: Plain ASGI routes, served before Django's. The access walk reads this list as well.
 asgi_urlpatterns = [
@@ -30,9 +32,8 @@ asgi_urlpatterns = [
         "task/<str:task_id>/live",
         streams.application(is_ending=lambda: gate.is_closed),  # type: ignore[arg-type]  # the same
     ),
+    path("socket.io/", polling.application(bridge)),  # type: ignore[arg-type]  # the same
 ]
-
-bridge = sockets.Bridge(is_ending=lambda: gate.is_closed)
 websocket_urlpatterns = [
     path("socket.io/", sockets.application(bridge)),  # type: ignore[arg-type]  # the same
 ]

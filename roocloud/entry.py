@@ -82,6 +82,8 @@ def body_limit(path: str) -> int:
         return int(settings.ROOCLOUD_EVENT_BODY_LIMIT)
     if path.startswith("/proxy/"):
         return int(settings.ROOCLOUD_COMPLETION_BODY_LIMIT)
+    if path == "/socket.io/":
+        return int(settings.ROOCLOUD_EVENT_BODY_LIMIT)
     if path == "/tasks/import":
         return int(settings.ROOCLOUD_IMPORT_BODY_LIMIT)
     return int(settings.ROOCLOUD_BODY_LIMIT)

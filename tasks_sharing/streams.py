@@ -22,7 +22,7 @@ from accounts import browsers
 from roocloud.lib import limits
 from roocloud.lib.ids import new_id
 from roocloud.lib.limits import Lease
-from roocloud.lib.origins import is_ours
+from roocloud.lib.origins import is_own_page
 from roocloud.lib.refusals import (
     Forbidden,
     NotFound,
@@ -90,7 +90,8 @@ def application(*, is_ending: Callable[[], bool]) -> App:
 
 async def _serve(scope: Scope, receive: Receive, send: Send, is_ending: Callable[[], bool]) -> None:
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    _require_own_page(headers)
+    if not is_own_page(headers):  # the cookie alone opens the stream (R3)
+        raise Forbidden("Only pages of this server may follow tasks")
     if scope["method"] != "GET":
         raise NotFound("Not found")
     look = partial(_look, headers.get(b"cookie", ""), scope["url_route"]["kwargs"]["task_id"])
@@ -115,15 +116,6 @@ async def _gone(receive: Receive) -> None:
     """Returns when the browser has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _require_own_page(headers: dict[bytes, str]) -> None:
-    """The cookie alone opens the stream, so the page that asks must be ours (R3). To the origin of
-    the page browsers send no Origin; from others they send it, Sec-Fetch-Site, or both."""
-    origin = headers.get(b"origin")
-    is_foreign = origin is not None and not is_ours(origin, host=headers.get(b"host", ""))
-    if is_foreign or headers.get(b"sec-fetch-site", "same-origin") != "same-origin":
-        raise Forbidden("Only pages of this server may follow tasks")
 
 
 def _look(cookies: str, task_id: str) -> Seen:

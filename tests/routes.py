@@ -22,6 +22,8 @@ COMPLETES = ("proxy/v1/chat/completions", "proxy/v1/embeddings", "proxy/v1/image
 #: The stream of a running task, which checks its cookie by itself; tests/tasks_sharing/test_live.py
 #: asks it as everybody.
 LIVE = "task/<str:task_id>/live"
+#: The sockets of editors and browsers, over WebSocket and HTTP; tests/bridge asks them as everybody.
+SOCKETS = "socket.io/"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def walk(patterns: list[Any] | None = None, prefix: str = "") -> Iterator[Route]
         completes = Access("bearer", kinds=frozenset({"auth", "cli", "cj", "key"}))
         yield from (Route(path, None, (), completes) for path in COMPLETES)
         yield Route(LIVE, None, ("task_id",), Access("signed_in"))
+        yield Route(SOCKETS, None, (), Access("signed_in"))
     for pattern in patterns:
         path = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):

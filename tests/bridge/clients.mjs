@@ -16,6 +16,9 @@ const acts = {
       reconnectionDelay: 200, reconnectionDelayMax: 500, ...options,
     });
     clients.set(name, socket);
+    socket.io.on("open", () => {
+      socket.io.engine.on("upgrade", (transport) => tell(name, "upgrade", [transport.name]));
+    });
     socket.on("connect", () => tell(name, "connect", [socket.id, socket.io.engine.transport.name]));
     socket.on("connect_error", (error) => tell(name, "connect_error", [error.message]));
     socket.on("disconnect", (reason) => tell(name, "disconnect", [reason]));
