@@ -92,13 +92,21 @@ class Relay:
 
     async def _publish(self, connection: Any) -> None:
         await connection.send_command("CLIENT", "REPLY", "OFF", check_health=False)
-        while True:
-            await self._filled.wait()
-            self._filled.clear()
-            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            await connection.send_packed_command(
-                b"".join(self._packed(room, data) for room, data in waiting), check_health=False
-            )
+        # Nothing is answered; the end of the connection is noticed by reading alone.
+        ended = asyncio.create_task(connection.read_response(timeout=None))
+        ended.add_done_callback(lambda _: self._filled.set())
+        try:
+            while True:
+                await self._filled.wait()
+                self._filled.clear()
+                if ended.done():
+                    await ended
+                waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+                packed = b"".join(self._packed(room, data) for room, data in waiting)
+                await connection.send_packed_command(packed, check_health=False)
+        finally:
+            ended.cancel()
+            self._filled.set()  # what waits goes out over the next connection
 
     def _packed(self, room: str, data: bytes) -> bytes:
         """PUBLISH, in Redis' protocol. The sender's name goes before what is published."""

@@ -36,11 +36,16 @@ class Client:
         return self.wait("answer", lambda *given: given[0] == number, passed=True)[1]
 
     def wait(
-        self, event: str, fits: Callable[..., bool] = lambda *_: True, *, passed: bool = False
+        self,
+        event: str,
+        fits: Callable[..., bool] = lambda *_: True,
+        *,
+        passed: bool = False,
+        patience_s: float = PATIENCE_S,
     ) -> list[Any]:
         """The arguments of the next such event; with passed, also of one that was waited past."""
         at = 0 if passed else self._read_to
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while True:
             while at < len(self.heard):
                 name, args = self.heard[at]
