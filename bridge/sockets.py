@@ -21,7 +21,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from accounts import browsers
-from bridge import events, packets, presence, upkeep
+from bridge import events, packets, presence, tokens, upkeep
 from bridge.hub import ClientKind, Hub, Peer, relayed, user_room
 from bridge.packets import Kind, Malformed, Packet
 from bridge.tokens import Standing
@@ -183,6 +183,9 @@ async def new_peer(handshake: Handshake) -> Peer:
     standing = await standing_of(handshake)
     if standing is None and handshake.kind is ClientKind.WEB:
         raise Unauthenticated("Sign in first")
+    if standing is not None and not standing.is_on:
+        # Refused before the WebSocket is there, so that the editor asks again (trap 37).
+        raise Forbidden(tokens.SWITCHED_OFF)
     peer = Peer(
         sid=new_id("sid"),
         kind=handshake.kind,

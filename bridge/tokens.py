@@ -1,6 +1,6 @@
 """What sockets are opened with, and what the people behind them may do now (R1, B4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,9 +10,11 @@ from accounts import browsers, memberships
 from accounts.actors import Actor
 from accounts.browsers import SignIn
 from bridge.models import BridgeToken
+from orgs import queries as orgs
 from roocloud.lib.ids import digest, new_secret
 from roocloud.lib.refusals import Forbidden
 
+SWITCHED_OFF = "This organization has switched remote control off"
 _NOTED_EVERY = timedelta(hours=1)
 
 
@@ -21,13 +23,15 @@ class Standing:
     """Who holds a socket, as far as they may at this moment.
 
     organization_id: None for the personal account. session_id: the client session behind an editor,
-    empty for a browser. may_command: whether a browser's sign-in is young and strong enough for
+    empty for a browser. is_on: whether the organization lets its members control their editors at
+    present. may_command: whether a browser's sign-in is young and strong enough for
     commands (R2); why_not: what to do about it where it is not.
     """
 
     user_id: str
     organization_id: str | None = None
     session_id: str = ""
+    is_on: bool = True
     may_command: bool = False
     why_not: str = ""
 
@@ -35,10 +39,13 @@ class Standing:
 def issue(actor: Actor, *, at: datetime) -> str:
     """A new token for an editor's window, in the actor's context.
 
-    Raises Forbidden for an actor without a client session behind it.
+    Raises Forbidden for an actor without a client session behind it, and where the organization has
+    switched remote control off.
     """
     if actor.session_id is None:
         raise Forbidden("Only a signed-in editor has a bridge")
+    if actor.organization_id and not orgs.remotely_controlled([actor.organization_id]):
+        raise Forbidden(SWITCHED_OFF)
     secret = new_secret("brt")
     BridgeToken.unscoped.create(
         token_hash=digest(secret),
@@ -52,24 +59,31 @@ def issue(actor: Actor, *, at: datetime) -> str:
 
 
 def standings(hashes: Sequence[str], *, at: datetime) -> list[Standing | None]:
-    """For each hash of a token, who holds it; None for a token that opens nothing (any more). Three
+    """For each hash of a token, who holds it; None for a token that opens nothing (any more). Four
     queries at most, however many."""
     rows = {row.pk: row for row in BridgeToken.unscoped.alive(at).filter(pk__in=set(hashes))}
     known = memberships.roles(
         (row.user_id, row.organization_id) for row in rows.values() if row.organization_id
     )
+    are_on = orgs.remotely_controlled(organization_id for _, organization_id in known)
     stale = [pk for pk, row in rows.items() if at - row.last_used_at >= _NOTED_EVERY]
     if stale:
         BridgeToken.unscoped.filter(pk__in=stale).update(last_used_at=at)
-    return [_standing(rows.get(token_hash), known) for token_hash in hashes]
+    return [_standing(rows.get(token_hash), known, are_on) for token_hash in hashes]
 
 
-def _standing(row: BridgeToken | None, roles: Mapping[tuple[str, str], str]) -> Standing | None:
+def _standing(
+    row: BridgeToken | None, roles: Mapping[tuple[str, str], str], are_on: Set[str]
+) -> Standing | None:
     if row is None:
         return None
-    if row.organization_id and (row.user_id, row.organization_id) not in roles:
+    if not row.organization_id:
+        return Standing(row.user_id, None, row.session_id)
+    if (row.user_id, row.organization_id) not in roles:
         return None
-    return Standing(row.user_id, row.organization_id or None, row.session_id)
+    return Standing(
+        row.user_id, row.organization_id, row.session_id, is_on=row.organization_id in are_on
+    )
 
 
 def web_standings(keys: Sequence[str], *, at: datetime) -> list[Standing | None]:

@@ -164,6 +164,8 @@ async def look_again(peers: Sequence[Peer]) -> None:
         for peer, standing in zip(asked, found, strict=True):
             if standing is None or standing.user_id != peer.standing.user_id:
                 turn_out(peer)
+            elif not standing.is_on:
+                peer.cut()
             else:
                 peer.standing, peer.stands_until = standing, until
 

@@ -68,6 +68,6 @@ class OrganizationRecord(ClientTokenView):
         )
         body = {
             **_organization(organization),
-            "public_metadata": {"extension_bridge_enabled": True},
+            "public_metadata": {"extension_bridge_enabled": organization.remote_control},
         }
         return Response({"response": body})

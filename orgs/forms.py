@@ -23,6 +23,12 @@ class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)
 
 
+class RemoteControlForm(forms.Form):
+    is_on = forms.BooleanField(
+        required=False, label="Members may control their editors from a browser"
+    )
+
+
 class RestoreForm(forms.Form):
     """What a page that shows a difference hands on to the one that applies it."""
 

@@ -44,6 +44,7 @@ class Organization(models.Model):
     name = models.CharField(max_length=100)
     slug = models.SlugField(unique=True, max_length=60)
     created_at = models.DateTimeField()
+    remote_control = models.BooleanField(default=True)  # of members' editors by their own browsers
 
     unscoped = OrganizationQuerySet.as_manager()
     objects = ScopedManager.from_queryset(OrganizationQuerySet)()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from allauth.account.decorators import reauthentication_required
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib import messages
@@ -16,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts import invitations
 from accounts.actors import ORGANIZATION_KEY, Actor, web_actor
 from orgs import actions, policy
-from orgs.forms import InviteForm, OrganizationForm, RoleForm
+from orgs.forms import InviteForm, OrganizationForm, RemoteControlForm, RoleForm
 from orgs.models import Invitation, Membership, Organization
 from roocloud.lib.access import public, signed_in
 from roocloud.lib.refusals import Forbidden
@@ -93,6 +94,26 @@ def organization(request: HttpRequest, organization_id: str) -> HttpResponse:
             "form": InviteForm(),
         },
     )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def remote_control(request: HttpRequest, organization_id: str) -> HttpResponse:
+    """``/organizations/{id}/remote-control``: for owners and admins."""
+    actor, found = enter_as_admin(request, organization_id)
+    form = RemoteControlForm(request.POST or None, initial={"is_on": found.remote_control})
+    if request.method == "POST" and form.is_valid():
+        response: HttpResponse = _switch(request, actor, found, form.cleaned_data["is_on"])
+        return response
+    context = {"organization": found, "form": form}
+    return render(request, "orgs/remote_control.html", context)
+
+
+@reauthentication_required  # type: ignore[untyped-decorator]  # allauth has no types
+def _switch(request: HttpRequest, actor: Actor, found: Organization, is_on: bool) -> HttpResponse:  # noqa: FBT001
+    actions.set_remote_control(organization=found, is_on=is_on, by=actor, at=timezone.now())
+    messages.success(request, f"Remote control is switched {'on' if is_on else 'off'}.")
+    return redirect("organization-remote-control", found.pk)
 
 
 @never_cache

@@ -10,7 +10,7 @@ from accounts import memberships
 from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
-from orgs.models import Invitation, Membership, Role, SettingsRevision
+from orgs.models import Invitation, Membership, Organization, Role, SettingsRevision
 from orgs.policy import ADMIN_ROLES
 from roocloud.lib import caching
 
@@ -55,6 +55,12 @@ def admin_ids(organization_id: str) -> Sequence[str]:
         organization_id=organization_id, role__in=(Role.OWNER, Role.ADMIN)
     )
     return list(rows.order_by("user_id").values_list("user_id", flat=True))
+
+
+def remotely_controlled(organization_ids: Iterable[str]) -> set[str]:
+    """Those of the organizations that let their members control their editors remotely."""
+    rows = Organization.unscoped.filter(pk__in=set(organization_ids), remote_control=True)
+    return set(rows.values_list("pk", flat=True))
 
 
 def member_ids(organization_id: str) -> set[str]:

@@ -19,6 +19,11 @@ urlpatterns = [
     ),
     path("organizations/<str:organization_id>/members/<str:user_id>", pages.member, name="member"),
     path(
+        "organizations/<str:organization_id>/remote-control",
+        pages.remote_control,
+        name="organization-remote-control",
+    ),
+    path(
         "organizations/<str:organization_id>/settings",
         settings_pages.organization_settings,
         name="organization-settings",

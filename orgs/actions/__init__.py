@@ -7,7 +7,11 @@ from orgs.actions.invitations import (
     revoke_invitation,
 )
 from orgs.actions.members import LastOwner, put_member, remove_member
-from orgs.actions.organizations import create_organization, find_organization
+from orgs.actions.organizations import (
+    create_organization,
+    find_organization,
+    set_remote_control,
+)
 from orgs.actions.revisions import (
     VersionConflict,
     current_revision,
@@ -31,4 +35,5 @@ __all__ = [
     "revoke_invitation",
     "roll_back",
     "save_settings",
+    "set_remote_control",
 ]

@@ -11,6 +11,7 @@ from audit import actions as audit
 from orgs import documents
 from orgs.actions.revisions import store
 from orgs.models import Membership, Organization, Role
+from orgs.policy import require_admin
 from roocloud.lib.ids import new_id
 from roocloud.lib.refusals import InvalidInput
 from roocloud.lib.text import clean_label
@@ -50,6 +51,32 @@ def create_organization(*, name: str, owner: "User", by: Actor, at: datetime) ->
 def find_organization(name: str) -> Organization | None:
     """By exact name, the oldest first; for the operator's commands."""
     return Organization.unscoped.filter(name=name).order_by("created_at", "pk").first()
+
+
+def set_remote_control(*, organization: Organization, is_on: bool, by: Actor, at: datetime) -> None:
+    """Whether editors that are signed in to the organization may be controlled by their people's
+    browsers. Sockets end within five seconds (B4).
+
+    Raises Forbidden for everybody but owners and admins.
+    """
+    require_admin(by, organization)
+    with transaction.atomic():
+        changed = (
+            Organization.unscoped.filter(pk=organization.pk)
+            .exclude(remote_control=is_on)
+            .update(remote_control=is_on)
+        )
+        if changed:
+            audit.record(
+                action="remote_control.switched",
+                actor=by,
+                organization_id=organization.pk,
+                target_kind="organization",
+                target_id=organization.pk,
+                before={"isOn": not is_on},
+                after={"isOn": is_on},
+                at=at,
+            )
 
 
 def _insert(name: str, *, at: datetime) -> Organization:
