@@ -101,8 +101,11 @@ def organization(request: HttpRequest, organization_id: str) -> HttpResponse:
 def remote_control(request: HttpRequest, organization_id: str) -> HttpResponse:
     """``/organizations/{id}/remote-control``: for owners and admins."""
     actor, found = enter_as_admin(request, organization_id)
-    form = RemoteControlForm(request.POST or None, initial={"is_on": found.remote_control})
-    if request.method == "POST" and form.is_valid():
+    is_post = request.method == "POST"
+    form = RemoteControlForm(
+        request.POST if is_post else None, initial={"is_on": found.remote_control}
+    )
+    if is_post and form.is_valid():
         response: HttpResponse = _switch(request, actor, found, form.cleaned_data["is_on"])
         return response
     context = {"organization": found, "form": form}
