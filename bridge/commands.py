@@ -15,8 +15,8 @@ from django.db import transaction
 
 from accounts.actors import Actor, TokenKind
 from audit import actions as audit
-from bridge.models import Command, Instance, Publication
-from bridge.schemas import AnyCommand, Words
+from bridge.models import INSTANCE_LIFETIME, Command, Instance, Publication
+from bridge.schemas import AnyCommand
 from bridge.tokens import Standing
 from roocloud.lib.bulk import update_rows
 from roocloud.lib.ids import new_id
@@ -25,6 +25,8 @@ from roocloud.lib.text import clean_label
 #: How long an editor is given to show that it carried a command out. Its sender knows two seconds
 #: later at most.
 CONFIRMED_WITHIN = timedelta(seconds=12)
+#: How long the start of a task waits for its editor.
+WAITS_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +85,44 @@ def place(orders: Sequence[Order]) -> list[Placed]:
     placed = []
     for row, target in zip(rows, targets, strict=True):
         stored = known[row.sender_id, row.key]
-        goes_out = stored.pk == row.pk and target is not None
+        goes_out = stored.pk == row.pk and row.state == Command.State.SENT
         node, sid = (target.node, target.sid) if goes_out and target else ("", "")
         placed.append(Placed(stored.pk, stored.state, stored.reason, node, sid))
     return placed
 
 
 def _row(order: Order, target: Instance | None) -> Command:
-    command, command_id = order.command, new_id("cmd")
-    is_sent = target is not None
-    return Command(
+    command, command_id, at = order.command, new_id("cmd"), order.at
+    row = Command(
         id=command_id,
         sender_id=order.by.user_id,
         key=command.command_id or command_id,
-        organization_id=target.organization_id if target else "",
-        instance_id=target.instance_id if target else order.instance_id or "",
+        instance_id=order.instance_id or "",
         kind=kind_of(command),
         task_id=order.task_id,
         ask_ts=order.ask_ts,
         text_hash=_text_hash(command.payload),
         device=clean_label(order.device, 200),
-        state=Command.State.SENT if is_sent else Command.State.FAILED,
-        reason="" if is_sent else _absence(order),
-        sent_at=order.at,
-        settled_at=None if is_sent else order.at,
+        given_at=at,
     )
+    if target is None:
+        row.state, row.reason, row.settled_at = Command.State.FAILED, _absence(order), at
+        return row
+    row.instance_id, row.organization_id = target.instance_id, target.organization_id
+    if _is_there(target, at=at):
+        row.state, row.sent_at = Command.State.SENT, at
+    elif getattr(command, "may_wait", False):
+        row.state, row.expires_at = Command.State.QUEUED, at + WAITS_FOR
+        row.host, row.workspace_path = target.host, target.workspace_path
+        row.payload = msgspec.json.encode(command.payload).decode()
+    else:
+        row.state, row.reason, row.settled_at = Command.State.FAILED, "instance_offline", at
+    return row
+
+
+def _is_there(target: Instance, *, at: datetime) -> bool:
+    is_live = target.ended_at is None and target.last_seen_at > at - INSTANCE_LIFETIME
+    return is_live and bool(target.sid)
 
 
 def kind_of(command: AnyCommand) -> str:
@@ -132,15 +147,15 @@ def _known(rows: Sequence[Command]) -> Mapping[tuple[str, str], Command]:
 
 
 def _targets(orders: Sequence[Order]) -> list[Instance | None]:
-    """The live socket that each is for, of the sender's own instances (R1). Two queries."""
+    """The instance that each is for, of the sender's own (R1). Two queries."""
     at = max(order.at for order in orders)
-    owners = {order.by.user_id for order in orders}
-    connected = Instance.unscoped.live(at).filter(owner_id__in=owners).exclude(sid="")
+    mine = Instance.unscoped.filter(owner_id__in={order.by.user_id for order in orders})
+    connected = mine.live(at).exclude(sid="")
     named = {order.instance_id for order in orders if order.instance_id is not None}
     tasks = {order.task_id for order in orders if order.instance_id is None}
     found: dict[tuple[str, str | None, str], Instance] = {}
     if named:
-        for row in connected.filter(instance_id__in=named):
+        for row in mine.filter(instance_id__in=named):
             found[row.owner_id, row.instance_id, ""] = row
     if tasks:
         published = (
@@ -157,6 +172,12 @@ def _targets(orders: Sequence[Order]) -> list[Instance | None]:
     ]
 
 
+_ACTIONS: dict[str, str] = {
+    Command.State.SENT: "command.sent",
+    Command.State.QUEUED: "command.queued",
+}
+
+
 def _trace(order: Order, row: Command) -> audit.Trace:
     facts = {"kind": row.kind, "instance": row.instance_id, "task": row.task_id, "state": row.state}
     facts |= {"textHash": row.text_hash, "device": row.device}
@@ -164,7 +185,7 @@ def _trace(order: Order, row: Command) -> audit.Trace:
         facts["askTs"] = str(row.ask_ts)
     actor = Actor(row.sender_id, row.organization_id or None, None, TokenKind.WEB)
     return audit.Trace(
-        action="command.sent" if row.state == Command.State.SENT else "command.refused",
+        action=_ACTIONS.get(row.state, "command.refused"),
         actor=actor,
         target_kind="instance",
         target_id=row.instance_id or row.task_id or "-",
@@ -181,7 +202,7 @@ def wire_form(order: Order) -> str:
         document["instanceId"] = order.instance_id
     else:
         document["taskId"] = order.task_id
-    document["payload"] = command.payload if command.payload is not None else Words()
+    document["payload"] = command.payload
     document["timestamp"] = int(command.timestamp or order.at.timestamp() * 1000)
     return msgspec.json.encode(document).decode()
 

@@ -9,13 +9,15 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError
 from django.utils import timezone
 from msgspec import Raw
 
-from bridge import commands, effects, packets, presence
+from accounts.actors import Actor, TokenKind
+from bridge import commands, effects, packets, presence, waiting
 from bridge.commands import Order, Outcome, Placed
 from bridge.effects import Awaited, Question
 from bridge.hub import ClientKind, Delivery, Hub, Peer, relayed, task_room, user_room
@@ -23,6 +25,7 @@ from bridge.models import Command, Instance
 from bridge.presence import Sighting
 from bridge.schemas import (
     AnyCommand,
+    CommandRef,
     ExtensionCommand,
     ExtensionEvent,
     ExtensionInstance,
@@ -31,7 +34,10 @@ from bridge.schemas import (
     TaskEvent,
     TaskRef,
 )
+from bridge.waiting import Window
 from roocloud.lib.batches import Batches
+from roocloud.lib.refusals import Refusal
+from roocloud.lib.text import storable
 from roocloud.lib.threads import run_db
 
 logger = logging.getLogger(__name__)
@@ -234,6 +240,22 @@ def _ms(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
+_AT_REST = frozenset({"idle", "none"})
+
+
+def window(peer: Peer) -> Window | None:
+    """The editor behind a socket, if it works on nothing and was told nothing that it has yet to
+    show: then the start of a task takes nothing's place."""
+    instance = peer.instance
+    if not peer.pk or instance is None or peer.awaited:
+        return None
+    if instance.task.task_id and instance.task.task_status not in _AT_REST:
+        return None
+    host = storable(instance.app_properties.hostname or "")
+    path = storable(instance.workspace_path)
+    return Window(peer.sid, peer.standing.user_id, instance.instance_id, host, path)
+
+
 def _tell(hub: Hub, peer: Peer, event_: ExtensionEvent) -> None:
     """The browsers of the editor's owner."""
     hub.emit(user_room(peer.standing.user_id), relayed("extension:relayed_event", event_))
@@ -299,7 +321,7 @@ async def command(hub: Hub, peer: Peer, body: AnyCommand, payload: str) -> dict[
     except DatabaseError:
         logger.exception("A command was not written down, and not sent")
         return {"success": False, "error": "unavailable"}
-    if not placed.sid:  # it failed, or it is the repetition of an earlier one
+    if not placed.sid:  # it failed, waits, or is the repetition of an earlier one
         return _answer(placed.command_id, placed.state, placed.reason)
     delivery = Delivery(
         placed.sid,
@@ -322,10 +344,34 @@ _RELAYED = {True: "task:relayed_command", False: "extension:relayed_command"}
 def _answer(command_id: str, state: str, reason: str) -> dict[str, Any]:
     if state == Command.State.FAILED:
         return {"success": False, "error": reason, "commandId": command_id}
+    is_queued = state == Command.State.QUEUED
     return {
-        "success": True, "delivered": True, "queued": False, "commandId": command_id,
+        "success": True, "delivered": not is_queued, "queued": is_queued, "commandId": command_id,
         "state": state,
     }  # fmt: skip
+
+
+@event("command:cancel", CommandRef, by=ClientKind.WEB, rule="what the person gave and still waits")
+async def cancel(hub: Hub, peer: Peer, ref: CommandRef, payload: str) -> dict[str, Any]:
+    by = Actor(peer.standing.user_id, None, None, TokenKind.WEB)
+    call = partial(waiting.cancel, command_id=ref.command_id, by=by, at=timezone.now())
+    try:
+        row = await run_db(call)
+    except Refusal as refusal:
+        return {"success": False, "error": refusal.code, "commandId": ref.command_id}
+    hub.emit(user_room(by.user_id), receipt(row))
+    return {"success": True, "commandId": row.pk, "state": row.state}
+
+
+def receipt(row: Command) -> str:
+    """What browsers hear of what became of a command."""
+    return relayed(
+        "command:updated",
+        {
+            "commandId": row.pk, "key": row.key, "type": row.kind, "instanceId": row.instance_id,
+            "taskId": row.task_id, "askTs": row.ask_ts, "state": row.state, "reason": row.reason,
+        },
+    )  # fmt: skip
 
 
 def deliver(peer: Peer, delivery: Delivery) -> str:

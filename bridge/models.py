@@ -123,16 +123,26 @@ class CommandQuerySet(models.QuerySet["Command"]):
         """Sent, with nothing known of the effect."""
         return self.filter(state=Command.State.SENT)
 
+    def queued(self) -> Self:
+        """Waiting for an editor."""
+        return self.filter(state=Command.State.QUEUED)
+
 
 class Command(models.Model):
     """One command from the web to an editor, and what became of it (N7). It is written before it
-    goes out and goes out once: an editor neither acknowledges nor knows a repetition (D2)."""
+    goes out and goes out once: an editor neither acknowledges nor knows a repetition (D2).
+
+    The start of a task may wait for a window on the same host and folder (D1); nothing else does.
+    """
 
     class State(models.TextChoices):
+        QUEUED = "queued", "Waiting for the editor"
         SENT = "sent", "Sent"
         CONFIRMED = "confirmed", "Confirmed"  # the editor reported its effect
         UNCONFIRMED = "unconfirmed", "Unconfirmed"  # it may or may not have been carried out
         FAILED = "failed", "Not sent"
+        EXPIRED = "expired", "Expired while it waited"
+        CANCELLED = "cancelled", "Cancelled while it waited"
 
     id = models.CharField(primary_key=True, max_length=40, editable=False)
     sender = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+")
@@ -146,8 +156,14 @@ class Command(models.Model):
     device = models.CharField(max_length=200, blank=True)  # the User-Agent it came from, cut
     state = models.CharField(max_length=12, choices=State, default=State.SENT)
     reason = models.CharField(max_length=64, blank=True)  # why it was not sent
-    sent_at = models.DateTimeField()
+    given_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
+    # Of one that waits, or did:
+    host = models.CharField(max_length=200, blank=True)
+    workspace_path = models.CharField(max_length=4096, blank=True)
+    payload = models.TextField(blank=True)  # JSON; emptied when it goes out or ends
+    expires_at = models.DateTimeField(null=True, blank=True)
 
     unscoped = CommandQuerySet.as_manager()
     objects = ScopedManager.from_queryset(CommandQuerySet)()
@@ -156,13 +172,18 @@ class Command(models.Model):
         constraints = [
             UniqueConstraint(fields=["sender", "key"], name="bridge_command_once"),
             CheckConstraint(
-                condition=Q(state="sent") ^ Q(settled_at__isnull=False),
+                condition=Q(state__in=("queued", "sent")) ^ Q(settled_at__isnull=False),
                 name="bridge_command_settled_at_its_end",
+            ),
+            CheckConstraint(
+                condition=~Q(state="queued") | Q(sent_at=None, expires_at__isnull=False),
+                name="bridge_command_waits_unsent_for_a_time",
             ),
         ]
         indexes = [
             Index("sent_at", condition=Q(state="sent"), name="bridge_command_open"),
-            Index(fields=["sender", "-sent_at"], name="bridge_command_of_sender"),
+            Index("expires_at", condition=Q(state="queued"), name="bridge_command_waiting"),
+            Index(fields=["sender", "-given_at"], name="bridge_command_of_sender"),
         ]
 
     def __str__(self) -> str:

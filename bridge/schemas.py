@@ -162,7 +162,10 @@ class _ExtensionCommand(_Command, kw_only=True):
 
 
 class StartTaskCommand(_ExtensionCommand, tag="start_task", kw_only=True):
+    """may_wait: for a window on that instance's host and folder, where it is not there now."""
+
     payload: StartTask
+    may_wait: bool = False
 
 
 class StopTaskCommand(_ExtensionCommand, tag="stop_task", kw_only=True):
@@ -201,10 +204,8 @@ TaskCommand = MessageCommand | ApproveCommand | DenyCommand
 AnyCommand = ExtensionCommand | TaskCommand
 
 
-class Handshake(_Shape):
-    """What a socket says with CONNECT; editors say nothing."""
-
-    token: Annotated[str, Meta(max_length=200)] | None = None
+class CommandRef(_Shape):
+    command_id: Id
 
 
 class Reader:

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import TypeVar
 
 from django.db import DatabaseError
 from django.utils import timezone
 
-from bridge import commands, events, packets, presence, tokens
-from bridge.hub import ClientKind, Hub, Peer, relayed, user_room
+from bridge import commands, events, packets, presence, tokens, waiting
+from bridge.hub import ClientKind, Delivery, Hub, Peer, relayed, user_room
 from bridge.models import Command
 from bridge.tokens import Standing
 from roocloud.lib.threads import run_db
@@ -27,6 +28,7 @@ _LOOK_S, STANDS_S = 2.0, 5.0
 #: Seconds between two writes of what instances say of themselves, and two searches for what ended.
 _WRITE_S, _SEARCH_S = 1.0, 2.0
 _AT_ONCE = 500
+_START = "extension:relayed_command"
 
 
 class Upkeep:
@@ -129,17 +131,32 @@ class Upkeep:
         for row in await run_db(presence.expire, at=at):
             self._hub.emit(user_room(row.owner_id), events.unregistered(row, at=at))
         self._tell(await run_db(commands.expire, at=at))
+        self._tell(await run_db(waiting.expire, at=at))
+        self._forget_awaited(at)
+        await self._start_what_waits()
 
-    def _tell(self, settled: Sequence[Command]) -> None:
-        for row in settled:
-            self._hub.emit(user_room(row.sender_id), relayed("command:updated", _receipt(row)))
+    def _forget_awaited(self, at: datetime) -> None:
+        """What was not confirmed in time is not waited for any more."""
+        before_ms = (at - commands.CONFIRMED_WITHIN).timestamp() * 1000
+        for peer in self._hub.peers.values():
+            for command_id, awaited in list(peer.awaited.items()):
+                if awaited.sent_ms <= before_ms:
+                    del peer.awaited[command_id]
 
+    async def _start_what_waits(self) -> None:
+        windows = [window for peer in self._hub.peers.values() if (window := events.window(peer))]
+        for chunk in _chunks(windows):
+            claimed = await run_db(waiting.claim, chunk, at=timezone.now())
+            for window, row, frame in claimed:
+                delivery = Delivery(
+                    window.sid, row.pk, row.kind, "", None, packets.event(_START, frame)
+                )
+                await self._hub.deliver(self._hub.node, delivery)
+            self._tell([row for _, row, _ in claimed])
 
-def _receipt(row: Command) -> dict[str, object]:
-    return {
-        "commandId": row.pk, "key": row.key, "type": row.kind, "instanceId": row.instance_id,
-        "taskId": row.task_id, "askTs": row.ask_ts, "state": row.state, "reason": row.reason,
-    }  # fmt: skip
+    def _tell(self, rows: Sequence[Command]) -> None:
+        for row in rows:
+            self._hub.emit(user_room(row.sender_id), events.receipt(row))
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

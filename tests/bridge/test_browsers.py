@@ -315,7 +315,7 @@ def test_every_event_declares_who_may_send_it_and_by_which_rule():
         ("extension", "extension:heartbeat"), ("extension", "extension:event"),
         ("extension", "task:join"), ("extension", "task:leave"), ("extension", "task:event"),
         ("web", "task:join"), ("web", "task:leave"),
-        ("web", "extension:command"), ("web", "task:command"),
+        ("web", "extension:command"), ("web", "task:command"), ("web", "command:cancel"),
     }  # fmt: skip
     assert all(event.rule and event.reader for event in EVENTS.values())
 

@@ -1,0 +1,93 @@
+"""Starts of tasks that wait for an editor (D1): a queue of rows, each bound to the person, host and
+folder that it was given for, because an editor's instance id changes when it restarts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from django.db import transaction
+
+from accounts.actors import Actor
+from audit import actions as audit
+from bridge.models import Command
+from roocloud.lib.refusals import Conflict, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An editor that is there and works on nothing. sid: of its socket."""
+
+    sid: str
+    owner_id: str
+    instance_id: str
+    host: str
+    workspace_path: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        return self.owner_id, self.host, self.workspace_path
+
+
+def claim(windows: Sequence[Window], *, at: datetime) -> list[tuple[Window, Command, str]]:
+    """The oldest start that waits for each window, now sent to it and to no other, with its JSON as
+    the editor reads it. Each window gets one: a second start would take the place of the first."""
+    with transaction.atomic():
+        # The rows are locked, so that no other process sends, cancels or ends them meanwhile.
+        rows = Command.unscoped.queued().filter(
+            sender_id__in={window.owner_id for window in windows}, expires_at__gt=at
+        )
+        waiting: dict[tuple[str, str, str], Command] = {}
+        for row in rows.select_for_update().order_by("pk")[:1000]:
+            place = row.sender_id, row.host, row.workspace_path
+            waiting[place] = min(row, waiting.get(place, row), key=lambda row: row.given_at)
+        free = {window.place: window for window in windows}  # of two alike, either will do
+        claimed = [(window, waiting[place]) for place, window in free.items() if place in waiting]
+        frames = [(window, row, _frame(window, row, at)) for window, row in claimed]
+        for window, row in claimed:
+            row.state, row.sent_at, row.payload = Command.State.SENT, at, ""
+            row.instance_id = window.instance_id
+        Command.unscoped.bulk_update(
+            [row for _, row in claimed], ["state", "sent_at", "payload", "instance_id"]
+        )
+    return frames
+
+
+def _frame(window: Window, row: Command, at: datetime) -> str:
+    document = {
+        "type": row.kind,
+        "instanceId": window.instance_id,
+        "payload": msgspec.Raw(row.payload.encode()),
+        "timestamp": int(at.timestamp() * 1000),
+    }
+    return msgspec.json.encode(document).decode()
+
+
+def cancel(*, command_id: str, by: Actor, at: datetime) -> Command:
+    """Take back a start that waits.
+
+    Raises NotFound for what is not the actor's, and Conflict for what went out or ended before.
+    """
+    row = Command.objects.visible_to(by).filter(pk=command_id).first()
+    if row is None:
+        raise NotFound("Not found")
+    ended = {"state": Command.State.CANCELLED, "settled_at": at, "payload": ""}
+    if not Command.unscoped.queued().filter(pk=row.pk).update(**ended):
+        raise Conflict("It does not wait any more")
+    audit.record(
+        action="command.cancelled", actor=by, target_kind="command", target_id=row.pk, at=at
+    )
+    row.refresh_from_db()
+    return row
+
+
+def expire(*, at: datetime) -> list[Command]:
+    """End what waited for too long. Those of this call."""
+    with transaction.atomic():
+        due = Command.unscoped.queued().filter(expires_at__lte=at)
+        rows = list(due.select_for_update().order_by("pk")[:1000])
+        for row in rows:
+            row.state, row.reason = Command.State.EXPIRED, "editor_did_not_come"
+            row.settled_at, row.payload = at, ""
+        Command.unscoped.bulk_update(rows, ["state", "reason", "settled_at", "payload"])
+    return rows
