@@ -233,3 +233,9 @@ def expire(*, at: datetime) -> list[Command]:
     ids = list(due.order_by("sent_at", "pk").values_list("pk", flat=True)[:1000])
     state, reason = Command.State.UNCONFIRMED, "no_effect_seen"
     return settle([Outcome(pk, state, reason, at) for pk in ids]) if ids else []
+
+
+def forget_settled(*, before: datetime) -> int:
+    """Delete what came to an end before; how many there were."""
+    deleted, _ = Command.unscoped.filter(settled_at__lt=before).delete()
+    return deleted

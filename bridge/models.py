@@ -34,7 +34,7 @@ class BridgeToken(models.Model):
     """What an editor's window connects with for as long as it is open (protocol/bridge.md §1). It
     ends with the sign-in that it was made for, and opens nothing else (R3)."""
 
-    token_hash = models.CharField(primary_key=True, max_length=64)
+    token_hash = models.CharField(unique=True, max_length=64)
     user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+")
     session = models.ForeignKey(
         "accounts.ClientSession", on_delete=models.CASCADE, related_name="+"

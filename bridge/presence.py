@@ -147,3 +147,9 @@ def live_of(owner_ids: Iterable[str], *, at: datetime) -> Mapping[str, list[str]
         if len(found[owner_id]) < _MOST_TOLD:
             found[owner_id].append(snapshot)
     return found
+
+
+def forget_ended(*, before: datetime) -> int:
+    """Delete the instances that ended before; how many there were."""
+    deleted, _ = Instance.unscoped.filter(ended_at__lt=before).delete()
+    return deleted

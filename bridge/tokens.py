@@ -61,12 +61,13 @@ def issue(actor: Actor, *, at: datetime) -> str:
 def standings(hashes: Sequence[str], *, at: datetime) -> list[Standing | None]:
     """For each hash of a token, who holds it; None for a token that opens nothing (any more). Four
     queries at most, however many."""
-    rows = {row.pk: row for row in BridgeToken.unscoped.alive(at).filter(pk__in=set(hashes))}
+    alive = BridgeToken.unscoped.alive(at).filter(token_hash__in=set(hashes))
+    rows = {row.token_hash: row for row in alive}
     known = memberships.roles(
         (row.user_id, row.organization_id) for row in rows.values() if row.organization_id
     )
     are_on = orgs.remotely_controlled(organization_id for _, organization_id in known)
-    stale = [pk for pk, row in rows.items() if at - row.last_used_at >= _NOTED_EVERY]
+    stale = [row.pk for row in rows.values() if at - row.last_used_at >= _NOTED_EVERY]
     if stale:
         BridgeToken.unscoped.filter(pk__in=stale).update(last_used_at=at)
     return [_standing(rows.get(token_hash), known, are_on) for token_hash in hashes]

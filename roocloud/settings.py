@@ -258,6 +258,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "tasks_sharing.tasks.forget_share_views",
         "schedule": crontab(hour=3, minute=30),
     },
+    "bridge-forget": {
+        "task": "bridge.tasks.forget",
+        "schedule": crontab(hour=3, minute=40),
+    },
 }
 ROOCLOUD_DB_THREADS = env.int("ROOCLOUD_DB_THREADS", 12, validate=Range(1, 64))
 

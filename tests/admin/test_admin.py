@@ -1,6 +1,7 @@
 """Every list and page of the admin, with rows in it; nothing secret, few queries."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -21,6 +22,8 @@ from django.utils import timezone
 from accounts import tokens
 from accounts.models import ApiKey, ClientSession, SigningKey
 from audit.models import Entry as Trail
+from bridge import tokens as bridge_tokens
+from bridge.models import BridgeToken, Command, Instance
 from credits import actions as credit
 from credits.models import Entry
 from orgs.actions import invite
@@ -85,6 +88,25 @@ def fill(alice, acme, *, number=0):
     SocialAccount.objects.create(
         user=person, provider="github", uid=str(number), extra_data={"x": "canary-extra"}
     )
+    session, _ = factories.client_session(alice)
+    bridge_tokens.issue(replace(actor, session_id=session.pk), at=at)
+    Instance.unscoped.create(
+        owner=alice,
+        instance_id=f"window-{number}",
+        snapshot='{"task":"canary-conversation"}',
+        first_seen_at=at,
+        last_seen_at=at,
+    )
+    Command.unscoped.create(
+        id=f"cmd_{number}",
+        key=str(number),
+        sender=alice,
+        kind="start_task",
+        state="queued",
+        payload='{"text":"canary-conversation"}',
+        given_at=at,
+        expires_at=at,
+    )
 
 
 @pytest.fixture
@@ -112,7 +134,7 @@ def test_every_list_and_page_opens_and_shows_no_secret(cockpit, rows, model):
         "sk-very-secret", "canary-conversation", Upstream.unscoped.first().sealed_api_key,
         Share.unscoped.first().sealed_token, Share.unscoped.first().token_hash,
         SigningKey.unscoped.first().sealed_private_key, ClientSession.unscoped.first().client_token_hash,
-        ApiKey.unscoped.first().secret_hash,
+        ApiKey.unscoped.first().secret_hash, BridgeToken.unscoped.first().token_hash,
     ]  # fmt: skip
     for path in pages:
         answer = cockpit.get(path)
@@ -204,6 +226,7 @@ def test_no_library_brings_a_class_of_its_own():
     assert ours == LIBRARIES
     assert {type(a).__module__.partition(".")[0] for a in admin.site._registry.values()} == {
         "roocloud", "audit", "accounts", "orgs", "credits", "tasks_sharing", "proxy", "telemetry",
+        "bridge",
     }  # fmt: skip
 
 

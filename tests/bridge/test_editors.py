@@ -28,7 +28,7 @@ class TestTheConfiguration:
         assert answer["userId"] == alice.pk
         assert answer["socketBridgeUrl"] == "https://cloud.example"
         row = BridgeToken.unscoped.get()
-        assert (row.pk, row.organization_id) == (digest(answer["token"]), acme.pk)
+        assert (row.token_hash, row.organization_id) == (digest(answer["token"]), acme.pk)
 
     def test_is_given_to_a_job_token_too(self, client, alice):
         headers = factories.bearer(alice, kind="job")

@@ -54,7 +54,7 @@ LEAST = {
     "proxy/v1/images/generations": {"model": "fake/flux", "prompt": "A kangaroo"},
 }
 #: Plain routes that complete nothing.
-OTHERS = {"task/<str:task_id>/live"}
+OTHERS = {"task/<str:task_id>/live", "socket.io/"}
 ROUTES = sorted({str(pattern.pattern) for pattern in asgi_urlpatterns} - OTHERS)
 
 
