@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from channels.layers import ChannelLayerManager
 from django.conf import settings
+from django.core.cache.backends.base import BaseCache
 from django.core.management.commands import flush
 from django.db import connection
 from django.db.backends.postgresql.base import DatabaseWrapper as Postgresql
@@ -31,6 +33,9 @@ from tests.live import serving
 LONG = {"e2e", "contract", "browser"}
 #: Of the windows of browsers, as the ids of tests name them.
 SIZES = {"phone", "desk"}
+#: Fixtures of whatever differs between the databases: one of them, or processes that run on it.
+STORES = {"_django_db_helper", "launch"}
+ELSEWHERE = pytest.StashKey[int]()
 APPEND_ONLY = {"audit_entry", "credits_entry"}
 #: Tables of what migrations made of the models: all tests have the same.
 OF_MIGRATIONS = {"django_content_type", "auth_permission"}
@@ -38,8 +43,19 @@ OF_MIGRATIONS = {"django_content_type", "auth_permission"}
 
 def pytest_addoption(parser):
     parser.addoption("--size", choices=SIZES, help="of browsers; without it, tests have every size")
+    parser.addoption(
+        "--stored", action="store_true", help="only tests that can differ by database or by Redis"
+    )
 
 
+def is_stored(item) -> bool:
+    """Whether a test can differ by database or by Redis. What can not proves nothing new on a second
+    one."""
+    marked = any(item.get_closest_marker(name) for name in ("django_db", "stored", "postgresql"))
+    return marked or not STORES.isdisjoint(item.fixturenames)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     """Begin with what takes longest, so that all workers end at about the same time. Production runs
     on PostgreSQL and Redis alone, so elsewhere its tests do not exist."""
@@ -53,8 +69,27 @@ def pytest_collection_modifyitems(config, items):
         )
 
     absent = [item for item in items if is_absent(item)]
-    config.hook.pytest_deselected(items=absent)
     items[:] = [item for item in items if item not in set(absent)]
+    if config.getoption("stored"):
+        elsewhere = [item for item in items if not is_stored(item)]
+        items[:] = [item for item in items if is_stored(item)]
+        absent += elsewhere
+        if hasattr(config, "workeroutput"):
+            config.workeroutput["elsewhere"] = len(elsewhere)
+    config.hook.pytest_deselected(items=absent)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Every worker has counted the same tests."""
+    node.config.stash[ELSEWHERE] = getattr(node, "workeroutput", {}).get("elsewhere", 0)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if elsewhere := config.stash.get(ELSEWHERE, 0):
+        terminalreporter.write_line(
+            f"{elsewhere} tests use no database and no Redis: not run again"
+        )
 
 
 def pytest_collection_finish():
@@ -73,6 +108,28 @@ def _fresh_caches():
     limits.local.clear()
     tokens.keys.forget()
     cache_keys.begin_anew()
+
+
+@pytest.fixture(autouse=True)
+def _stores_are_named(request):
+    """A test that would run on one database alone cannot reach what differs on another; Django's
+    plugin guards the database itself."""
+    if is_stored(request.node):
+        yield
+        return
+
+    def refuse(*_, **__):
+        raise AssertionError(
+            "Mark the test as stored: it uses the cache, limits or a channel layer"
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseCache, "make_and_validate_key", refuse)
+        patch.setattr(ChannelLayerManager, "__getitem__", refuse)
+        patch.setattr(limits, "_shared", refuse)
+        yield
+    asked = STORES.intersection(request.fixturenames)
+    assert not asked, "Mark the test as stored: it asks for a database by name"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,7 +11,7 @@ from accounts.actors import Actor, TokenKind
 from accounts.models import ClientSession, User
 from credits import actions as credit
 from credits.models import Account
-from orgs.actions import create_organization, put_member
+from orgs.actions import create_organization
 from orgs.models import Membership, Organization
 from proxy.actions import NewPrice
 from proxy.models import LanguageModel, Price, Route, Upstream
@@ -30,8 +30,10 @@ def organization(name: str, *, owner: User, **people: User) -> Organization:
     """``organization("Acme", owner=alice, member=bob)``"""
     at = timezone.now()
     made = create_organization(name=name, owner=owner, by=actor(owner), at=at)
-    for role, person in people.items():
-        put_member(organization=made, user=person, role=role, by=None, at=at)
+    Membership.unscoped.bulk_create(
+        Membership(organization=made, user=person, role=role, created_at=at, updated_at=at)
+        for role, person in people.items()
+    )
     return made
 
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from django.test import Client
 from playwright.sync_api import sync_playwright
 
 _FITS = """width => document.readyState === "complete"
@@ -26,6 +27,13 @@ class Visitor:
         self.page.on("console", lambda m: self._note(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self._note(str(error)))
         self.page.on("request", self._watch)
+
+    def sign_in(self, person) -> None:
+        """Without the pages of signing in, which tests of their own walk."""
+        client = Client()
+        client.force_login(person)
+        session = client.cookies["roocloud_session"].value
+        self.context.add_cookies([{"name": "roocloud_session", "value": session, "url": self.base}])
 
     def _note(self, text: str) -> None:
         self.complaints.append(text)
@@ -51,7 +59,7 @@ class Visitor:
         return page
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium():
     # Playwright keeps an event loop in this thread, where the tests ask the database as well.
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:

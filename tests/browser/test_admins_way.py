@@ -9,7 +9,6 @@ from credits.models import Budget
 from proxy.models import Completion, LanguageModel
 from roocloud.lib.money import NANOS_PER_USD as USD
 from tests import factories
-from tests.browser.test_round import log_in
 from tests.fakes.upstream import KEY, fake_upstream
 from tests.proxy.test_completions import all_settled
 
@@ -42,8 +41,8 @@ def test_leads_from_a_provider_to_its_bill_and_a_new_key(
     alice.is_staff = alice.is_superuser = True
     alice.save()
     mine = visitor()
-    page = mine.go("/accounts/login/")
-    log_in(mine, alice)
+    mine.sign_in(alice)
+    page = mine.page
 
     mine.go("/admin/")
     mine.look("way-01-admin")

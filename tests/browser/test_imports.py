@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tasks_sharing.models import Import, Task
-from tests.browser.test_round import log_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 RECORDING = Path(__file__).resolve().parents[1] / "recordings"
@@ -39,8 +38,8 @@ def folder(tmp_path) -> Path:
 
 def test_a_folder_is_imported(visitor, alice, acme, folder):
     mine = visitor()
+    mine.sign_in(alice)
     page = mine.go("/tasks")
-    log_in(mine, alice)
     page.click("text=imported")
     page.wait_for_selector("h1:has-text('Import history')")
     mine.look("import")
@@ -73,8 +72,8 @@ def test_a_folder_is_imported(visitor, alice, acme, folder):
 def test_progress_is_followed_and_cancelled(visitor, alice, acme, folder, monkeypatch):
     monkeypatch.setattr("tasks_sharing.tasks.run_import.delay", lambda **_: None)
     mine = visitor()
+    mine.sign_in(alice)
     page = mine.go("/tasks/import")
-    log_in(mine, alice)
     page.set_input_files("#folder", folder)
     page.click("button:has-text('Import')")
     page.wait_for_selector("text=0 of 3 tasks")
@@ -91,9 +90,9 @@ def test_progress_is_followed_and_cancelled(visitor, alice, acme, folder, monkey
 def test_without_a_script_an_archive_is_sent(visitor, alice, acme, folder, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "history"), "zip", folder)
     mine = visitor(java_script_enabled=False)
+    mine.sign_in(alice)
     page = mine.page
     page.goto(f"{mine.base}/tasks/import")
-    log_in(mine, alice)
     assert not page.is_visible("#folder")
     page.set_input_files("input[name=archive]", archive)
     page.click("button:has-text('Import')")

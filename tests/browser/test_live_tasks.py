@@ -3,7 +3,6 @@
 from contextlib import suppress
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import TimeoutError  # noqa: A004 - Chromium's
 
@@ -45,11 +44,8 @@ def watch(visitor, alice, acme):
         tell(alice, acme, kind="Task Created")
         for n in range(messages):
             tell(alice, acme, text(n, f"message {n}\n\nof the beginning"))
-        client = Client()
-        client.force_login(alice)
         one = visitor()
-        cookie = {"name": "roocloud_session", "value": client.cookies["roocloud_session"].value}
-        one.context.add_cookies([{**cookie, "url": one.base}])
+        one.sign_in(alice)
         one.page.goto(f"{one.base}/task/{TASK}")
         one.page.wait_for_selector(LIVE)
         one.page.evaluate("window.isTheSame = true")

@@ -7,7 +7,6 @@ from django.utils import timezone
 
 from tasks_sharing import actions as tasks
 from tests import factories
-from tests.browser.test_round import log_in
 from tests.tasks_sharing.secret_shapes import SHAPES
 
 pytestmark = [
@@ -40,8 +39,8 @@ def record(person, org) -> None:
 def test_the_author_masks_and_a_stranger_reads(visitor, live_url, alice, acme):
     record(alice, acme)
     mine = visitor()
+    mine.sign_in(alice)
     page = mine.go("/task/t-1")
-    log_in(mine, alice)
     mine.look("task of mine")
     page.click("summary:has-text('Sharing')")
     page.click("text=What a public link shows")

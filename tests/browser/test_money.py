@@ -9,7 +9,6 @@ from credits.models import Budget
 from proxy import actions, catalogue
 from proxy.pricing import Usage
 from roocloud.lib.money import NANOS_PER_USD as USD
-from tests.browser.test_round import log_in
 from tests.proxy.test_usage import PRICE, begin, finish
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -40,8 +39,7 @@ def completed(alice, bob, acme):
 def test_a_number_leads_to_its_explanation_and_to_a_limit(visitor, completed, alice, acme):
     """MO6, MO12"""
     mine = visitor()
-    mine.go("/accounts/login/")
-    log_in(mine, alice)
+    mine.sign_in(alice)
     for by in ("day", "member", "model", "upstream", "repository", "mode"):
         mine.go(f"/usage?of=all&by={by}")
     page = mine.go("/usage?of=all&by=model&status=done")

@@ -10,7 +10,6 @@ from proxy.calls import read
 from proxy.pricing import Usage
 from proxy.transcripts import Draft
 from tests import factories
-from tests.browser.test_round import log_in
 from tests.proxy import test_usage
 from tests.proxy.test_usage import begin, finish
 
@@ -28,8 +27,7 @@ def completion(models, bob, acme):
 
 def test_an_admin_turns_it_on_and_a_member_reads_it(visitor, completion, alice, bob, acme):
     admin = visitor()
-    admin.go("/accounts/login/")
-    log_in(admin, alice)
+    admin.sign_in(alice)
     page = admin.go(f"/organizations/{acme.pk}")
     page.click("text=Prompts")
     page.wait_for_selector("text=Not stored")
@@ -55,8 +53,7 @@ def test_an_admin_turns_it_on_and_a_member_reads_it(visitor, completion, alice, 
     keeping.store([draft])
 
     member = visitor()
-    member.go("/accounts/login/")
-    log_in(member, bob)
+    member.sign_in(bob)
     for path in ("/usage", "/account/keys", "/account/keys/new"):
         member.go(path)
         assert member.page.is_visible("text=for 14 days"), path

@@ -142,8 +142,7 @@ def test_every_page_fits_and_is_quiet(visitor, alice, acme):
     mine = visitor()
     for path in ("/", "/connect", "/accounts/login/", "/accounts/password/reset/", "/cli/sign-in"):
         mine.go(path)
-    mine.go("/accounts/login/")
-    log_in(mine, alice)
+    mine.sign_in(alice)
     for path in (
         "/", "/tasks", "/tasks?of=team", "/task/t-1", "/task/t-1/delete", "/account", "/account/devices", "/budgets", "/usage",
         "/account/devices/end-all", "/account/tokens/new", "/organizations", f"/organizations/{acme.pk}",
@@ -158,8 +157,7 @@ def test_settings_are_changed_after_a_look_and_a_fresh_sign_in(visitor, alice, a
     """O1"""
     first = orgs.current_revision(acme).version
     mine = visitor()
-    mine.go("/accounts/login/")
-    log_in(mine, alice)
+    mine.sign_in(alice)
     page = mine.go(f"/organizations/{acme.pk}/settings")
     text = page.input_value("textarea")
     page.fill(
@@ -202,8 +200,7 @@ def test_an_invitation_leads_on(visitor, alice, bob, acme):
 def test_a_second_factor_can_be_set_up(visitor, alice):
     EmailAddress.objects.create(user=alice, email=alice.email, verified=True, primary=True)
     mine = visitor()
-    mine.go("/accounts/login/")
-    log_in(mine, alice)
+    mine.sign_in(alice)
     page = mine.go("/accounts/2fa/totp/activate/")
     page.fill("input[name=password]", factories.PASSWORD)
     page.click("button:has-text('Confirm')")
@@ -224,8 +221,7 @@ def test_the_admin_fits(visitor, live_url, alice, acme):
     credit.grant(account=account, amount_nanos=10**9, key="k" * 64, by=None, at=at, note="n" * 80)
     entry = Entry.unscoped.get()
     mine = visitor()
-    mine.go("/accounts/login/")
-    log_in(mine, root)
+    mine.sign_in(root)
     page = mine.go("/admin/")
     room = page.viewport_size["width"]
     assert page.eval_on_selector(".cockpit", "e => e.offsetWidth") > 0.7 * room
@@ -259,8 +255,8 @@ def test_an_address_is_copied(visitor, live_url):
 
 def test_an_api_key_is_made_used_and_ended(visitor, live_url, alice, acme):
     mine = visitor(permissions=["clipboard-read", "clipboard-write"])
-    page = mine.go("/accounts/login/")
-    log_in(mine, alice)
+    mine.sign_in(alice)
+    page = mine.page
     mine.go("/account/keys")
     page.click("text=Make one")
     page.fill("[name=name]", "nightly builds")

@@ -26,8 +26,8 @@ def assert_accessible(page) -> None:
 def test_the_owner_makes_a_link_sees_who_looked_and_ends_it(visitor, live_url, alice, bob, acme):
     record(alice, acme)
     mine = visitor(bypass_csp=True)
+    mine.sign_in(alice)
     page = mine.go("/task/t-1")
-    log_in(mine, alice)
     page.click("summary:has-text('Sharing')")
     mine.look("sharing none")
     assert_accessible(page)

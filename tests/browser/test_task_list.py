@@ -44,11 +44,7 @@ def tasks(alice, bob, acme):
 def mine(visitor, alice, tasks):
     def sign_in(**context):
         one = visitor(**context)
-        one.page.goto(f"{one.base}/accounts/login/")
-        one.page.fill("[name=login]", alice.email)
-        one.page.fill("[name=password]", factories.PASSWORD)
-        one.page.press("[name=password]", "Enter")
-        one.page.wait_for_selector("text=Tasks")
+        one.sign_in(alice)
         return one
 
     return sign_in

@@ -8,7 +8,6 @@ from django.utils import timezone
 from proxy import actions
 from proxy.models import LanguageModel
 from tests import factories
-from tests.browser.test_round import log_in
 from tests.fakes.clouds import fake_vertex
 from tests.fakes.lister import KEY, fake_lister
 
@@ -41,8 +40,7 @@ def upstream(live_url):
 def test_it_is_tested_and_its_models_are_taken(visitor, upstream):
     root = factories.user("root@example.com", is_staff=True, is_superuser=True)
     mine = visitor()
-    mine.go("/accounts/login/")
-    log_in(mine, root)
+    mine.sign_in(root)
     page = mine.go(f"/admin/proxy/upstream/{upstream.pk.replace('_', '_5F')}/change/")
 
     page.click("text=Test this upstream")
@@ -77,8 +75,7 @@ def test_it_is_tested_and_its_models_are_taken(visitor, upstream):
 def test_one_at_a_cloud_says_what_is_wrong_and_what_is_open(visitor):
     root = factories.user("root@example.com", is_staff=True, is_superuser=True)
     mine = visitor()
-    mine.go("/accounts/login/")
-    log_in(mine, root)
+    mine.sign_in(root)
     with fake_vertex() as fake:
         page = mine.go("/admin/proxy/upstream/add/")
         page.fill("[name=name]", "claude-google")

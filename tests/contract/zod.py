@@ -1,7 +1,9 @@
 """The schemas that clients parse our answers with, run by Node."""
 
+import atexit
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -9,17 +11,37 @@ HERE = Path(__file__).resolve().parent
 
 def problems(cases: list[tuple[str, object]]) -> list[dict[str, list[str]]]:
     """For each (schema, value): what each published version that knows the schema objects to."""
-    lines = "\n".join(json.dumps({"schema": schema, "value": value}) for schema, value in cases)
-    done = subprocess.run(  # noqa: S603 - our own script
+    return [_problems(schema, value) for schema, value in cases]
+
+
+def _problems(schema: str, value: object) -> dict[str, list[str]]:
+    validator = _validator()
+    assert validator.stdin
+    assert validator.stdout
+    validator.stdin.write(json.dumps({"schema": schema, "value": value}) + "\n")
+    validator.stdin.flush()
+    line = validator.stdout.readline()
+    assert line, "the validator ended"
+    found: dict[str, list[str]] = json.loads(line)
+    return found
+
+
+@cache
+def _validator() -> "subprocess.Popen[str]":
+    """It loads both versions once for all tests of this process."""
+    started = subprocess.Popen(  # noqa: S603 - our own script
         ["node", str(HERE / "validate.mjs")],  # noqa: S607
-        input=lines,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    atexit.register(_end, started)
+    return started
+
+
+def _end(started: "subprocess.Popen[str]") -> None:
+    with started:  # which closes its pipes and waits for it
+        started.kill()
 
 
 def assert_accepted(schema: str, value: object, versions: set[str]) -> None:

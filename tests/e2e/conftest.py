@@ -159,8 +159,7 @@ class Launcher:
             },
             folder,
         )
-        made.manage("migrate")
-        made.manage("collectstatic", "--noinput")
+        made.manage_all(["migrate"], ["collectstatic", "--noinput"])
         ports = [_free_port(), _free_port()]
         backends = [f"http://127.0.0.1:{port}" for port in ports]
         for port, url in zip(ports, backends, strict=True):

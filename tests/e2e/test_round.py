@@ -51,6 +51,11 @@ def deployment(launch, upstream, upstream_key):
     return made
 
 
+@pytest.fixture(scope="module")
+def token(deployment) -> str:
+    return deployment.manage(*TOKEN)
+
+
 async def test_a_client_plays_the_whole_round(deployment):
     async with Editor(deployment.urls) as editor:
         await editor.sign_in("alice@acme.example", PASSWORD, organization_id="")
@@ -67,8 +72,7 @@ async def test_a_client_plays_the_whole_round(deployment):
         await editor.sign_out()
 
 
-async def test_a_completion_lowers_the_balance_by_exactly_its_cost(deployment):
-    token = deployment.manage(*TOKEN)
+async def test_a_completion_lowers_the_balance_by_exactly_its_cost(deployment, token):
     async with Editor(deployment.urls) as editor:
         editor.jwt = token
         before = await editor.balance()
@@ -80,8 +84,7 @@ async def test_a_completion_lowers_the_balance_by_exactly_its_cost(deployment):
         assert await editor.expect_balance(before - COST) == pytest.approx(before - COST, abs=1e-12)
 
 
-async def test_tasks_are_recorded_and_shared(deployment):
-    token = deployment.manage(*TOKEN)
+async def test_tasks_are_recorded_and_shared(deployment, token):
     async with Editor(deployment.urls) as editor:
         editor.jwt = token
         await editor.record_task()

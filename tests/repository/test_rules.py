@@ -6,6 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from channels.layers import get_channel_layer
+from django.core.cache import cache
+
+from roocloud.lib import limits
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = [
@@ -133,3 +137,11 @@ def test_every_room_has_its_migrations_in_one_line():
         folder = ROOT / room / "migrations"
         newest = (folder / "max_migration.txt").read_text().strip()
         assert newest == max(p.stem for p in folder.glob("0*.py")), room
+
+
+async def test_a_test_that_runs_on_one_database_alone_reaches_nothing_that_differs():
+    for use in (lambda: cache.get("x"), get_channel_layer):
+        with pytest.raises(AssertionError, match="Mark the test as stored"):
+            use()
+    with pytest.raises(AssertionError, match="Mark the test as stored"):
+        await limits.take([limits.Ask("x", 60, 1, 1)])

@@ -10,6 +10,8 @@ from roocloud.lib.ids import new_id
 from roocloud.lib.limits import Ask, Lease
 from tests.roocloud import arrivals
 
+pytestmark = pytest.mark.stored
+
 
 def ask(key, *, per_minute=60, burst=20, cost=1) -> Ask:
     return Ask(key, per_minute, burst, cost)

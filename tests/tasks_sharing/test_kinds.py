@@ -76,6 +76,7 @@ def test_every_form_has_its_template_and_every_template_its_form():
     }  # output stands alone where its command is on another page
 
 
+@pytest.mark.stored
 def test_the_made_conversation_has_every_kind_and_tool():
     """What the browser tests look at leaves nothing out."""
     said = messages()

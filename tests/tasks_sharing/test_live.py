@@ -22,6 +22,7 @@ from tests.tasks_sharing.everything import BEGAN, say, tool
 from tests.tasks_sharing.test_sharing import set_policy
 from tests.tasks_sharing.test_task_page import TASK, hear, store, texts
 
+pytestmark = pytest.mark.stored
 SEEN = Seen("user_1", "task_1", "v1")
 
 

@@ -171,6 +171,7 @@ class TestWork:
         markup.markdown("```ts\nlet x = 1\n```")
         assert len(parsed) == 3
 
+    @pytest.mark.stored
     @pytest.mark.parametrize(
         ("kind", "text"),
         [
@@ -192,6 +193,7 @@ class TestWork:
         assert sum(map(len, parsed)) <= markup.PAGE_BUDGET // 7
         assert sum(len(html) for item in shown for _, html in item.parts) < 6 * markup.PAGE_BUDGET
 
+    @pytest.mark.stored
     def test_what_was_rendered_is_not_rendered_again(self, parsed):
         messages = [row(("say", "text"), {"text": f"**{number}** " * 100}) for number in range(20)]
         first = items(messages, opens=False)
@@ -216,6 +218,7 @@ def row(kind, document) -> Message:
     return Message(pk=1, ts=1795231900989, type=kind[0], kind=kind[1], body=wire.dumps(document))
 
 
+@pytest.mark.stored
 @given(st.sampled_from(KINDS), JSON, JSON, st.booleans())
 @settings(max_examples=600, deadline=None)
 def test_no_kind_and_no_shape_makes_a_page_fail(kind, inner, outer, as_text):
@@ -249,6 +252,7 @@ def test_what_clients_say_in_codes_is_said_in_words(kind, document, words):
     assert not re.search("retry_timer|MODEL_NO|toolCount", shown)
 
 
+@pytest.mark.stored
 @pytest.mark.parametrize("length", [10, 200, 5000])
 def test_a_long_command_can_be_read_whole(length):
     command = "x" * length
@@ -257,6 +261,7 @@ def test_a_long_command_can_be_read_whole(length):
     assert shown.count("x") >= length
 
 
+@pytest.mark.stored
 @given(st.text(max_size=200), st.integers(-(10**18), 10**18))
 @settings(max_examples=100, deadline=None)
 def test_a_body_that_is_no_json_or_of_no_time_is_no_failure(body, ts):
