@@ -4,6 +4,7 @@
 # make faults  the tests of money and keys with their full figures, which take minutes
 # make bench-proxy  the proxy against its peers, as ratios of one run (see bench/README.md)
 # make bench-tasks  the list of 100,000 tasks against that of 100 (see bench/README.md)
+# make bench-share  the first page of a long shared task (see bench/README.md)
 # make check  format, lint, types, import contracts, migrations, deployment checks
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check --require-hashes --no-deps
 
-.PHONY: run setup extras test check faults bench-proxy bench-tasks fix migrations vendor lock docs
+.PHONY: run setup extras test check faults bench-proxy bench-share bench-tasks fix migrations vendor lock docs
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed static/vendor/.installed
@@ -32,6 +33,9 @@ faults: setup
 
 bench-proxy: setup
 	@$(PY) bench/measure_proxy.py
+
+bench-share: setup
+	@$(PY) bench/measure_share.py
 
 bench-tasks: setup
 	@$(PY) bench/measure_tasks.py

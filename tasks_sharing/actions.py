@@ -132,7 +132,7 @@ def apply_event(*, actor: Actor, task: Task, event: Event, at: datetime) -> None
         [row],
         update_conflicts=True,
         unique_fields=["task", "ts", "type", "kind"],
-        update_fields=["body", "awaits_scan"],
+        update_fields=["body", "awaits_scan", "gist"],
     )
     images.keep(task, read.images)
     is_title = "title" in news and (task.title_ts is None or read.ts <= task.title_ts)

@@ -1,9 +1,12 @@
 """What a message comes to: one block of the page, before its texts are rendered. Pure and total:
 the readers below take what a client sent for what it is, whatever it claims to be."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from roocloud.lib import wire
 from roocloud.lib.refusals import InvalidInput
@@ -78,6 +81,14 @@ def parsed(text: str) -> dict[str, Any] | None:
     except InvalidInput:
         return None
     return document if isinstance(document, dict) else None
+
+
+def indented(document: dict[str, Any]) -> str:
+    """JSON for people."""
+    try:
+        return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def string(document: dict[str, Any], key: str) -> str:

@@ -29,7 +29,7 @@ class Spoken:
 
     @property
     def anchor(self) -> str:
-        return anchor_of(self.message)
+        return anchor_of(self.message.ts, self.message.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ class Item:
 _UNSAFE = re.compile(r"[^a-z0-9_]+")
 
 
-def anchor_of(message: Message) -> str:
-    """The message's place on the page. It stays when a snapshot stores the message anew."""
-    return f"m{message.ts}-{_UNSAFE.sub('', message.kind)}"
+def anchor_of(ts: int, kind: str) -> str:
+    """A message's place on the page. It stays when a snapshot stores the message anew."""
+    return f"m{ts}-{_UNSAFE.sub('', kind)}"
 
 
 def items(messages: Iterable[Message], *, opens: bool) -> list[Item]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Sign = Literal[" ", "-", "+"]
 #: Lines of one diff; what is longer is nobody's reading (F7).
@@ -17,8 +17,7 @@ MAX_LINES = 20_000
 _MAX_COMPARED = 250_000
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):  # a page makes thousands
     """text: with its newline, if it has one in the file."""
 
     sign: Sign

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
-from itertools import groupby
-from operator import itemgetter
 
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
@@ -95,20 +93,31 @@ def _chunks(lines: list[str]) -> Iterator[list[str]]:
 
 
 def _highlighted(lines: list[str], language: str) -> list[str]:
-    rows: list[list[str]] = [[]]
-    named = ((_class(token), text) for token, text in tokens("\n".join(lines), language))
-    for name, run in groupby(named, key=itemgetter(0)):
-        first, *others = "".join(text for _, text in run).split("\n")
-        rows[-1].append(_marked(first, name))
-        rows.extend([_marked(piece, name)] for piece in others)
-    return ["".join(row) for row in rows]
+    pieces: list[str] = []
+    run, last = "", ""
+    for _, token, text in tokens("\n".join(lines), language):
+        name = _class(token)
+        if name == last:
+            run += text
+            continue
+        pieces.append(_marked(run, last))
+        run, last = text, name
+    pieces.append(_marked(run, last))
+    return "".join(pieces).split("\n")
 
 
 def _marked(text: str, name: str) -> str:
+    """With its class around what is of it in each line."""
     html = escape(text, quote=False)
-    return f'<span class="{name}">{html}</span>' if name and text.strip() else html
+    if not name or text.isspace():
+        return html
+    if "\n" not in html:
+        return f'<span class="{name}">{html}</span>'
+    return "\n".join(
+        f'<span class="{name}">{line}</span>' if line.strip() else line for line in html.split("\n")
+    )
 
 
-def tokens(code: str, language: str) -> Iterator[tuple[_TokenType, str]]:
-    """What the highlighter's library makes of some code."""
-    yield from _lexer(language).get_tokens(code)
+def tokens(code: str, language: str) -> Iterator[tuple[int, _TokenType, str]]:
+    """What the highlighter's library makes of some code: where it is, what it is, the text."""
+    return iter(_lexer(language).get_tokens_unprocessed(code))

@@ -2,7 +2,6 @@
 schema, old and new (protocol/tasks-and-telemetry.md §2.1). Pure and total: a kind or a text that
 nobody knows becomes text."""
 
-import json
 import re
 from typing import Any
 
@@ -13,6 +12,7 @@ from tasks_sharing.blocks import (
     Shape,
     Suggestion,
     counted,
+    indented,
     label,
     line_count,
     number,
@@ -175,7 +175,7 @@ def _pretty(text: str) -> Part:
     document = parsed(text)
     if document is None:
         return Part(markup.plain, text)
-    return Part(markup.code, json.dumps(document, indent=2, ensure_ascii=False), "json")
+    return Part(markup.code, indented(document), "json")
 
 
 def _mcp(text: str, document: dict[str, Any]) -> Block:

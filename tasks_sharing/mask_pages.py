@@ -84,7 +84,8 @@ def _places(task: Task) -> dict[masking.Place, tuple[int, str]]:
     """The id and the address of each message."""
     rows = task.messages.only("pk", "ts", "type", "kind")
     return {
-        (row.ts, row.type, row.kind): (row.pk, f"?at={row.ts}#{anchor_of(row)}") for row in rows
+        (row.ts, row.type, row.kind): (row.pk, f"?at={row.ts}#{anchor_of(row.ts, row.kind)}")
+        for row in rows
     }
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from roocloud.lib.ids import digest
 from roocloud.lib.refusals import InvalidInput
 from roocloud.lib.text import ESCAPES
 from tasks_sharing.detection import Needle, parsed
+from tasks_sharing.gists import Gist
 from tasks_sharing.models import Message, Task
 
 #: A message's place in its task: ``ts``, type and kind. Its row is another after each backfill.
@@ -74,6 +75,17 @@ class Masks:
                 at = end
             text = "".join([*shown, text[at:]])
         return _EMAIL.sub(_EMAIL_TOKEN, text) if self.hides_emails else text
+
+    def hides(self, place: Place) -> bool:
+        """Whether all of the message of that place is hidden."""
+        return place in self.places
+
+    def gist(self, gist: Gist) -> Gist:
+        """The gist of a message, of which no file is hidden, as it may be shown."""
+        if all(self.text(change.path) == change.path for change in gist.changes):
+            return gist
+        changes = [replace(change, path=self.text(change.path)) for change in gist.changes]
+        return replace(gist, changes=changes)
 
     def message(self, message: Message) -> Message:
         """The message as it may be shown: the same row if nothing of it is hidden."""

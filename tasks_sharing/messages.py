@@ -6,7 +6,7 @@ from typing import Any
 
 from roocloud.lib import wire
 from roocloud.lib.text import clean_label
-from tasks_sharing import pictures
+from tasks_sharing import gists, pictures
 from tasks_sharing.models import Message, Task
 
 _MAX_TS = 2**53
@@ -44,7 +44,12 @@ class Read:
     def row(self, task: Task) -> Message:
         """To be stored, and its images by tasks_sharing.images."""
         return Message(
-            task=task, ts=self.ts, type=self.type, kind=self.kind, body=wire.dumps(self.document)
+            task=task,
+            ts=self.ts,
+            type=self.type,
+            kind=self.kind,
+            body=wire.dumps(self.document),
+            gist=gists.dumps(gists.gist_of(self.type, self.kind, self.document)),
         )
 
 

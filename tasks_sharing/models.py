@@ -164,6 +164,8 @@ class Message(models.Model):
     awaits_scan = models.BooleanField(default=False, db_default=False)
     # Of the body and the detector that scanned it: the same is not scanned twice.
     scan_key = models.CharField(max_length=64, blank=True, db_default="")
+    # What overviews ask of the body (tasks_sharing.gists); None: they read it.
+    gist = models.TextField(null=True, blank=True)  # noqa: DJ001  # empty is a gist of nothing
 
     unscoped = models.Manager["Message"]()
 

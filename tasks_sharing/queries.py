@@ -231,20 +231,20 @@ def read(rows: "QuerySet[Message]", *, is_bounded: bool = True) -> Iterator[Mess
         yield row
 
 
-#: What the body of a tool has that changes a file or the to-do list.
-_CHANGING = ("Diff", "editedExistingFile", "newFileCreated", "insertContent", "searchAndReplace",
-             "updateTodoList")  # fmt: skip
-
-
 def telling(task: Task, *, kinds: Collection[str], opening: int | None) -> "QuerySet[Message]":
-    """Messages that an overview is made of: those of some kinds, less the texts after the one that
-    opens the conversation, and less tools that change nothing."""
+    """Messages of some kinds, less the texts after the one that opens the conversation."""
+    return messages_of(task, kinds=kinds).exclude(~Q(pk=opening), kind="text")
+
+
+#: What the body of a tool has that changes a file.
+_CHANGING = ("Diff", "editedExistingFile", "newFileCreated", "insertContent", "searchAndReplace")
+
+
+def editing(task: Task) -> "QuerySet[Message]":
+    """Messages that change files."""
     changing = reduce(or_, (Q(body__contains=word) for word in _CHANGING))
-    return (
-        messages_of(task, kinds=kinds)
-        .exclude(~Q(pk=opening), kind="text")
-        .filter(~Q(kind="tool") | changing)
-    )
+    kinds = ("tool", "user_feedback_diff")
+    return messages_of(task, kinds=kinds).filter(~Q(kind="tool") | changing)
 
 
 def told_by_user(task: Task) -> Iterator[str]:
@@ -256,13 +256,6 @@ def told_by_user(task: Task) -> Iterator[str]:
         text = row.document.get("text")
         if isinstance(text, str):
             yield text
-
-
-def approved_until(task: Task) -> int:
-    """``ts`` of the last tool that was approved, as far as is known; -1 if none is."""
-    asked = messages_of(task, kinds=["tool"]).filter(type="ask")
-    found = asked.filter(body__contains='"isAnswered":true').aggregate(last=Max("ts"))
-    return -1 if found["last"] is None else int(found["last"])
 
 
 def places(task: Task) -> list[tuple[int, str]]:

@@ -1,7 +1,6 @@
 """The tools of an agent as blocks: a shape for each name of the client's ``ClineSayTool``, and for
 those of older clients and forks."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from tasks_sharing import markup
 from tasks_sharing.blocks import (
     Block,
     counted,
+    indented,
     label,
     line_count,
     number,
@@ -45,7 +45,7 @@ def user_edit(text: str, document: dict[str, Any]) -> Block:
 
 
 def _unheard_of(told: dict[str, Any]) -> Block:
-    shown = json.dumps(told, indent=2, ensure_ascii=False)
+    shown = indented(told)
     return Block(
         "unknown",
         label(told, "tool") or "Tool",

@@ -6,7 +6,8 @@ of messages, a message a size, a page a budget of rendering (markup.py).
 """
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -18,9 +19,9 @@ from django.utils.safestring import SafeString
 
 from roocloud.lib import wire
 from roocloud.lib.text import clean_label
-from tasks_sharing import images, markup, masking, patch, queries
-from tasks_sharing.conversation import Item, Spoken, items, spoken
-from tasks_sharing.diffs import FileEdit
+from tasks_sharing import gists, images, markup, masking, patch, queries
+from tasks_sharing.conversation import Item, Spoken, anchor_of, items, spoken
+from tasks_sharing.gists import Change, Gist, gist_of
 from tasks_sharing.markup import Part
 from tasks_sharing.masking import Masks
 from tasks_sharing.models import Message, Task
@@ -33,15 +34,8 @@ _MAX_ENTRIES = 300
 _RESULT_CHARS = 4_000
 #: Of a file that are made at once.
 _FILE_CHARS = 8 * 2**20
-#: Kinds that the overview is made of.
-_TOLD = frozenset(
-    {
-        "text", "user_feedback", "user_feedback_diff", "user_edit_todos", "completion_result",
-        "tool", "command", "followup", "api_req_failed", "error", "diff_error", "rooignore_error",
-        "condense_context_error", "mistake_limit_reached",
-    }
-)  # fmt: skip
-_EDITING = frozenset({"tool", "user_feedback_diff"})
+#: Kinds whose messages the overview reads; of others it has gists.
+_TOLD = frozenset({"text", "user_feedback", "completion_result"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +102,29 @@ class Found:
     entry: Entry
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The gist of a message, and where that is."""
+
+    pk: int
+    ts: int
+    type: str
+    kind: str
+    gist: Gist
+
+
 class Window:
-    """Some consecutive messages. key: of their content; items: rendered when first asked for, which
-    is never where the cache has the HTML of the key."""
+    """Some consecutive messages. key: of what is shown of them; they are read and rendered when
+    first asked for, which is never where the cache has the HTML of the key."""
 
-    def __init__(self, messages: list[Message], *, opens: bool, salt: str) -> None:
-        self.messages = messages
+    def __init__(self, rows: Callable[[], Iterable[Message]], *, opens: bool, key: str) -> None:
+        self._rows = rows
         self._opens = opens
-        content = sha256(f"{_VERSION}\0{salt}\0{opens}".encode())
-        for message in messages:
-            content.update(f"\0{message.pk}\0{message.body}".encode())
-        self.key = content.hexdigest()
+        self.key = key
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.messages
+    @cached_property
+    def messages(self) -> list[Message]:
+        return list(self._rows())
 
     @cached_property
     def items(self) -> list[Item]:
@@ -167,8 +169,8 @@ class Transcript:
     def window(self, page: Page[int]) -> Window:
         start = (page.number - 1) * WINDOW
         rows = queries.messages_of(self.task)[start : start + WINDOW]
-        salt = f"{self.path}\0{self.task.owner.name}"
-        return Window(list(self.read(rows)), opens=page.number == 1, salt=salt)
+        key = sha256(f"{self.version}\0{page.number}\0{self.task.owner.name}".encode()).hexdigest()
+        return Window(lambda: self.read(rows), opens=page.number == 1, key=key)
 
     def everything(self) -> list[Spoken]:
         """Every block of the conversation, unrendered."""
@@ -184,33 +186,74 @@ class Transcript:
         opening = next((pk for pk, kind in order if kind == "text"), None)
         rows = queries.telling(self.task, kinds=_TOLD, opening=opening)
         view = Overview()
-        totals: dict[str, FileTotal] = {}
         result = ""
-        approved = queries.approved_until(self.task)
-        for one in spoken(self.read(rows), opens=True, approved_until=approved):
+        for one in spoken(self.read(rows), opens=True):
             block = one.block
-            place = places.get(one.message.pk, 0)
-            label = clean_label(block.source.strip().partition("\n\n")[0] or block.label, 140)
-            entry = Entry(block.form, label or "Image", one.anchor, place)
-            if block.form in ("prompt", "result") and len(view.contents) < _MAX_ENTRIES:
-                view.contents.append(entry)
-            if block.form == "result":
-                result, view.result_entry = block.source, entry
-            view.todos = block.todos or view.todos
-            view.commands += block.form == "command"
-            view.questions += block.form == "question"
-            view.failures += block.state == "bad"
-            for edit in block.edits if block.state != "refused" else ():
-                _add(totals, edit, entry)
-        view.files = sorted(totals.values(), key=lambda file: file.path)
+            if block.form in ("prompt", "result"):
+                label = clean_label(block.source.strip().partition("\n\n")[0] or block.label, 140)
+                place = places.get(one.message.pk, 0)
+                entry = Entry(block.form, label or "Image", one.anchor, place)
+                if len(view.contents) < _MAX_ENTRIES:
+                    view.contents.append(entry)
+                if block.form == "result":
+                    result, view.result_entry = block.source, entry
+        forms = Counter(one.gist.form for one in self._gists)
+        view.commands, view.questions = forms["command"], forms["question"]
+        view.failures = forms["error"]
+        view.files = self._files(places)
+        view.todos = self._todos()
         if view.result_entry:
             ((view.result, _),) = markup.render([Part(markup.markdown, result[:_RESULT_CHARS])])
         return view
 
+    @cached_property
+    def _gists(self) -> list[Noted]:
+        """As this reader may know of them, in their order."""
+        rows = queries.messages_of(self.task, kinds=gists.KINDS).exclude(gist="")
+        found, is_whole = [], not self._masks.files
+        for pk, ts, type_, kind, gist in rows.values_list("pk", "ts", "type", "kind", "gist"):
+            if gist is None:
+                is_whole = False
+            elif not self._masks.hides((ts, type_, kind)):
+                found.append(Noted(pk, ts, type_, kind, self._masks.gist(gists.loads(gist))))
+        if is_whole:
+            return found
+        # Some are of an earlier version, or not all of each file is for this reader.
+        return [
+            Noted(row.pk, row.ts, row.type, row.kind, gist_of(row.type, row.kind, row.document))
+            for row in self.read(rows)
+        ]
+
+    @cached_property
+    def _approved_until(self) -> int:
+        """``ts`` of the last tool that was approved, as far as is known; -1 if none is."""
+        asked = (one.ts for one in self._gists if one.type == "ask" and one.gist.is_answered)
+        return max(asked, default=-1)
+
+    def _files(self, places: Mapping[int, int]) -> list[FileTotal]:
+        """What became of each file, by path. places: of the messages."""
+        totals: dict[str, FileTotal] = {}
+        for one in self._gists:
+            is_asked = (one.type, one.kind) == ("ask", "tool")
+            if is_asked and not one.gist.is_answered and one.ts < self._approved_until:
+                continue  # it was refused
+            for change in one.gist.changes:
+                entry = Entry("edit", "", anchor_of(one.ts, one.kind), places.get(one.pk, 0))
+                _add(totals, change, entry)
+        return sorted(totals.values(), key=lambda file: file.path)
+
+    def _todos(self) -> list[tuple[str, str]]:
+        """The last to-do list."""
+        last = next((one.pk for one in reversed(self._gists) if one.gist.has_todos), None)
+        if last is None:
+            return []
+        rows = queries.messages_of(self.task).filter(pk=last)
+        return [todo for one in spoken(self.read(rows), opens=False) for todo in one.block.todos]
+
     def changes(self) -> patch.Changes:
         """What all edits come to, file by file."""
-        rows = queries.telling(self.task, kinds=_EDITING, opening=None)
-        approved = queries.approved_until(self.task)
+        rows = queries.editing(self.task)
+        approved = self._approved_until
         return patch.changes_of(
             patch.Edit(
                 one.anchor,
@@ -270,13 +313,13 @@ class Transcript:
             yield from _markdown_of(one)
 
 
-def _add(totals: dict[str, FileTotal], edit: FileEdit, entry: Entry) -> None:
-    path = clean_label(edit.path, 300)
+def _add(totals: dict[str, FileTotal], change: Change, entry: Entry) -> None:
+    path = clean_label(change.path, 300)
     if path not in totals and len(totals) >= _MAX_ENTRIES:
         return
-    total = totals.setdefault(path, FileTotal(path, is_new=edit.is_new))
-    total.added += edit.added
-    total.removed += edit.removed
+    total = totals.setdefault(path, FileTotal(path, is_new=change.is_new))
+    total.added += change.added
+    total.removed += change.removed
     if len(total.entries) < _MAX_ENTRIES:
         total.entries.append(entry)
 

@@ -1,7 +1,10 @@
 """Figures of a task in templates."""
 
 from django import template
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.template import Context
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from roocloud.lib.money import format_usd
 from tasks_sharing import previews
@@ -47,3 +50,18 @@ def entry_url(context: Context, entry: Entry) -> str:
 def message_url(transcript: Transcript, anchor: str) -> str:
     """Where the message of an anchor is."""
     return transcript.link(anchor)
+
+
+@register.simple_tag
+def stats(added: int, removed: int) -> SafeString:
+    """Lines that came and went. A page may have hundreds, and a template for each is slow."""
+    came, went = intcomma(added), intcomma(removed)
+    return format_html(
+        '<span class="stats"><span class="visually-hidden">{} line{} added, {} removed</span>'
+        '<span aria-hidden="true">{} {}</span></span>',
+        came,
+        "" if added == 1 else "s",
+        went,
+        format_html('<b class="stats__added">+{}</b>', came) if added else "",
+        format_html('<b class="stats__removed">\N{MINUS SIGN}{}</b>', went) if removed else "",
+    )

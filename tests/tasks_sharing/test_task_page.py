@@ -105,8 +105,9 @@ class TestParts:
         )
         transcript = Transcript(task, path="/x")
         window = transcript.window(transcript.page(3))
-        assert len(read) == WINDOW
+        assert read == []  # the cache may have it
         assert [item.ts for item in window.items][:1] == [BEGAN + 2 * WINDOW]
+        assert len(read) == WINDOW
 
     def test_a_link_to_a_message_opens_its_part(self, mine, alice, acme):
         store(alice, acme, texts(3 * WINDOW))
