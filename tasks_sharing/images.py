@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
-from tasks_sharing import pictures
+from tasks_sharing import metadata, pictures
 from tasks_sharing.models import Image, ImageUse, Message, Task
 from tasks_sharing.pictures import Found
 
@@ -49,13 +49,25 @@ def find(message: Message, index: int) -> Image | None:
     return Image.unscoped.filter(tenant_id=message.task.tenant_id, digest=digest).first()
 
 
-def put_back(task: Task, document: dict[str, Any]) -> dict[str, Any]:
-    """A stored message of a task as its client sent it, with the images in it."""
+def bared(image: Image) -> Image | None:
+    """The image as strangers may have it, not to be saved; None for one that nobody can read."""
+    data = metadata.without_metadata(image.content_type, bytes(image.data))
+    return Image(content_type=image.content_type, data=data) if data is not None else None
+
+
+def put_back(task: Task, document: dict[str, Any], *, bare: bool = False) -> dict[str, Any]:
+    """A stored message of a task as its client sent it, with the images in it. bare: without their
+    metadata, and without those that nobody can read."""
     wanted = pictures.digests(document)
     if not wanted:
         return document
     rows = Image.unscoped.filter(tenant_id=task.tenant_id, digest__in=wanted)
-    found = {row.digest: Found(row.digest, row.content_type, bytes(row.data)) for row in rows}
+    shown = {row.digest: bared(row) if bare else row for row in rows}
+    found = {
+        digest: Found(digest, image.content_type, bytes(image.data))
+        for digest, image in shown.items()
+        if image is not None
+    }
     return pictures.put_back(document, found)
 
 

@@ -41,12 +41,14 @@ class Masks:
     """What is hidden of a task, each with the token that takes its place.
 
     texts: wherever they stand. files: everything that tools tell of a path. places: whole messages.
+    bares_images: of images, what cameras and programs wrote into them.
     """
 
     texts: Mapping[Needle, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[Place, str] = field(default_factory=dict)
     hides_emails: bool = False
+    bares_images: bool = False
     _wholes: tuple[tuple[str, Needle, str], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

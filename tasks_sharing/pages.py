@@ -134,6 +134,8 @@ def _image(task: Task, message_id: int, index: int, masks: Masks = masking.NONE)
     """An image that somebody attached: its bytes, under a type that the bytes themselves show."""
     row = Message.unscoped.filter(task=task, pk=message_id).select_related("task").first()
     found = images.find(masks.message(row), index) if row else None
+    if found is not None and masks.bares_images:
+        found = images.bared(found)
     if found is None:
         raise Http404
     return HttpResponse(bytes(found.data), content_type=found.content_type)

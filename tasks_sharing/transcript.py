@@ -295,7 +295,8 @@ class Transcript:
         lines, left = [], _FILE_CHARS
         rows = queries.messages_of(self.task)[start : start + WINDOW]
         for row in self.read(rows, is_bounded=False):
-            lines.append(wire.dumps(images.put_back(self.task, row.document)))
+            whole = images.put_back(self.task, row.document, bare=self._masks.bares_images)
+            lines.append(wire.dumps(whole))
             left -= len(lines[-1])
             if left < 0:
                 break

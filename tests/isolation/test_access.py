@@ -25,7 +25,9 @@ from tests import factories
 from tests.routes import COMPLETES, LIBRARY_ROUTES, Route, walk
 
 CANARY = "canary-7f3a"
-IMAGE = f"data:image/gif;base64,{b64encode(b'GIF89a' + CANARY.encode()).decode()}"
+#: Built as a picture, whose data is the canary.
+GIF = b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2%c%s\0;" % (len(CANARY), CANARY.encode())
+IMAGE = f"data:image/gif;base64,{b64encode(GIF).decode()}"
 ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "mask_id", "session_id", "organization_id", "user_id",

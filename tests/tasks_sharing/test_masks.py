@@ -15,7 +15,7 @@ from tasks_sharing.models import Mask, Message, Share, Task
 from tests import factories
 from tests.routes import walk
 from tests.tasks_sharing.secret_shapes import SHAPES, Shape
-from tests.tasks_sharing.test_sharing import TASK, ask, path_of, record, set_policy
+from tests.tasks_sharing.test_sharing import IMAGES, TASK, ask, path_of, record, set_policy
 
 GITHUB = next(shape.secret for shape in SHAPES if shape.name == "GitHub")
 NPM = next(shape.secret for shape in SHAPES if shape.name == "npm")
@@ -400,7 +400,7 @@ class TestTheAuthor:
                 said("text", "Read .env and mail me at me@example.com"),
                 tool(tool="readFile", path=".env", content="COLOUR=mauve\nSHAPE=round"),
                 said("text", f"Project Bluebird uses {GITHUB}"),
-                said("text", "A picture", images=["data:image/gif;base64,R0lGODlhAAAA"]),
+                said("text", "A picture", images=IMAGES[2:3]),
                 said("user_feedback", "first line\n**bold** second line"),
             ]
         )

@@ -4,11 +4,13 @@ import json
 import re
 from base64 import b64encode
 from datetime import timedelta
+from io import BytesIO
 from itertools import product
 
 import pytest
 import time_machine
 from django.utils import timezone
+from PIL import Image
 
 from accounts.actions import deactivate
 from orgs import documents
@@ -18,14 +20,23 @@ from tasks_sharing.models import Share, Task
 from tests import factories
 
 TASK = "task-1"
-PNG = b"\x89PNG\r\n\x1a\n...."
+
+
+def dot(kind: str) -> bytes:
+    """A picture of one point."""
+    out = BytesIO()
+    Image.new("RGB", (1, 1)).save(out, kind)
+    return out.getvalue()
+
+
+PNG = dot("png")
 IMAGES = [
     f"data:image/png;base64,{b64encode(data).decode()}"
     for data in (
         PNG,
-        b"\xff\xd8\xff....",
-        b"GIF89a....",
-        b"RIFF\n\n\n\nWEBP",
+        dot("jpeg"),
+        dot("gif"),
+        dot("webp"),
         b"<svg></svg>",
         b"<html>",
     )
