@@ -4,16 +4,21 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
 
+from accounts import browsers
 from roocloud import errors
 from roocloud.celery import EmbeddedJobs
 from roocloud.lib import limits, outbound
 from roocloud.lib.paths import canonical, confidential_headers
 from roocloud.lib.refusals import Refusal, TooLarge, Unavailable
+from roocloud.lib.threads import run_db
 from roocloud.lib.wire import dumps
 
 logger = logging.getLogger(__name__)
@@ -29,6 +34,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _DRAIN_S = 10
 
 
+#: Where a browser sends more than is taken in, and laid on the disk, for just anybody.
+_UPLOADS = "/tasks/import"
 #: Seconds that requests cut at shutdown are given to settle what they cost.
 _SETTLE_S = 10
 
@@ -84,7 +91,7 @@ def body_limit(path: str) -> int:
         return int(settings.ROOCLOUD_COMPLETION_BODY_LIMIT)
     if path == "/socket.io/":
         return int(settings.ROOCLOUD_EVENT_BODY_LIMIT)
-    if path == "/tasks/import":
+    if path == _UPLOADS:
         return int(settings.ROOCLOUD_IMPORT_BODY_LIMIT)
     return int(settings.ROOCLOUD_BODY_LIMIT)
 
@@ -115,6 +122,9 @@ async def _within_limits(app: App, scope: Scope, path: str, receive: Receive, se
         await _drain(receive, limit)
         await _refuse(path, too_large, send)
         return
+    if path == _UPLOADS and scope["method"] == "POST" and not await _is_signed_in(scope):
+        await _drain(receive, limit)
+        scope, receive = _visit(scope, receive)
     received, started = 0, False
 
     async def counted() -> Message:
@@ -137,6 +147,36 @@ async def _within_limits(app: App, scope: Scope, path: str, receive: Receive, se
             if fault.has_more:
                 await _drain(receive, limit)
             await _refuse(path, too_large, send)
+
+
+async def _is_signed_in(scope: Scope) -> bool:
+    """Whether a browser's session stands, before its body is taken in. Nobody is while the database
+    does not answer."""
+    cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+    person_of = partial(browsers.person_of, cookies.decode("latin-1"), at=timezone.now())
+    try:
+        return await run_db(person_of) is not None
+    except DatabaseError:
+        return False
+
+
+def _visit(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
+    """The request as one that only looks at the page: so Django leads to the sign-in page. Its body
+    is gone."""
+    sent = (b"content-length", b"content-type", b"transfer-encoding")
+    headers = [(name, value) for name, value in scope["headers"] if name not in sent]
+    is_asked = False
+
+    async def nothing() -> Message:
+        nonlocal is_asked
+        if not is_asked:
+            is_asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        while (message := await receive())["type"] == "http.request":
+            pass  # what came too late to be drained
+        return message
+
+    return {**scope, "method": "GET", "headers": headers}, nothing
 
 
 def _canonical(scope: Scope) -> tuple[Scope, str]:

@@ -1,16 +1,20 @@
 """History that editors kept on a computer (N1): every client's form, once, whole, and whoever made it."""
 
+import http.client
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.files.base import ContentFile
@@ -830,6 +834,55 @@ class TestThePages:
     def test_the_empty_list_leads_here(self, client, alice):
         client.force_login(alice)
         assert client.get("/tasks").content.decode().count('href="/tasks/import"') == 2
+
+
+class TestBeforeTheUpload:
+    """Half a gigabyte is laid on the disk for nobody but people who are signed in."""
+
+    @pytest.fixture
+    def send(self, live_url, monkeypatch):
+        """``send(cookies)``: status, where it leads, and bytes of the body that were kept."""
+        kept = []
+        write = tempfile.SpooledTemporaryFile.write
+
+        def watched(file, data):
+            kept.append(len(data))
+            return write(file, data)
+
+        monkeypatch.setattr(tempfile.SpooledTemporaryFile, "write", watched)
+
+        def send(cookies="", path="/tasks/import"):
+            kept.clear()
+            address = urlsplit(live_url)
+            with closing(http.client.HTTPConnection(address.hostname, address.port)) as browser:
+                kind = "multipart/form-data; boundary=x"
+                browser.request(
+                    "POST", path, b"x" * 6_000_000, {"Cookie": cookies, "Content-Type": kind}
+                )
+                answer = browser.getresponse()
+                answer.read()
+            return answer.status, answer.headers.get("Location", ""), sum(kept)
+
+        return send
+
+    @pytest.mark.parametrize("cookies", ["", "sessionid=x", "roocloud_session=x; a=b", "=;;"])
+    @pytest.mark.parametrize("path", ["/tasks/import", "//tasks//import"])
+    def test_strangers_are_led_to_the_sign_in_page(self, send, cookies, path):
+        status, place, kept = send(cookies, path)
+        assert (status, kept) == (302, 0)
+        assert place.endswith("?next=/tasks/import")
+
+    def test_of_somebody_who_is_signed_in_it_is_taken_in(self, send, client, alice):
+        client.force_login(alice)
+        cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+        status, _, kept = send(cookies)
+        assert (status, kept) == (403, 6_000_000)  # it has no token of the form
+
+    def test_of_somebody_who_was_is_not(self, send, client, alice):
+        client.force_login(alice)
+        cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+        deactivate(user_id=alice.pk, at=timezone.now())
+        assert send(cookies)[2] == 0
 
 
 def test_reading_a_file_names_its_limit(settings):
