@@ -9,10 +9,11 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any
+from uuid import uuid4
 
 from channels.layers import get_channel_layer
 from django.conf import settings
@@ -120,20 +121,59 @@ async def _listen(group: str, changed: asyncio.Event) -> None:
     """Join the group, and again where that fails, until cancelled."""
     layer, pause = _layer(), _JOIN_AGAIN_S
     while True:
-        channel = ""
         try:
-            async with asyncio.timeout(_LAYER_S):
-                channel = await layer.new_channel()
-                await layer.group_add(group, channel)
-            pause = _JOIN_AGAIN_S
-            while True:
-                await layer.receive(channel)
-                changed.set()
+            async with _joined(layer, group) as hear:
+                pause = _JOIN_AGAIN_S
+                while True:
+                    await hear()
+                    changed.set()
         except Exception:  # noqa: BLE001 - the same
             _complain()
             await asyncio.sleep(pause)
             pause = min(pause * 2, _JOIN_AGAIN_MOST_S)
-        finally:
-            with suppress(Exception):
-                async with asyncio.timeout(_LAYER_S):
-                    await layer.group_discard(group, channel)
+
+
+@asynccontextmanager
+async def _joined(layer: Any, group: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """What waits for the next message to the group. It leaves nothing behind in the layer.
+
+    Not by new_channel(): where Redis is down, that leaves a queue of a name that nobody knows. A
+    layer makes one for a name that is received from, too.
+    """
+    channel, is_joined = f"specific.{uuid4().hex}", False
+    hearing = _receiving(layer, channel)
+
+    async def hear() -> None:
+        nonlocal hearing
+        await hearing
+        hearing = _receiving(layer, channel)
+
+    try:
+        await asyncio.sleep(0)
+        async with asyncio.timeout(_LAYER_S):
+            await layer.group_add(group, channel)
+        is_joined = True
+        yield hear
+    finally:
+        await _end(hearing)
+        if not is_joined:
+            # A layer drops the queue when receive() is cancelled while it waits for a message, and
+            # this one may not have come that far. It does now, for the queue is there.
+            hearing = _receiving(layer, channel)
+            await asyncio.sleep(0)
+            await _end(hearing)
+        with suppress(Exception):
+            async with asyncio.timeout(_LAYER_S):
+                await layer.group_discard(group, channel)
+
+
+def _receiving(layer: Any, channel: str) -> asyncio.Future[Any]:
+    hearing: asyncio.Future[Any] = asyncio.ensure_future(layer.receive(channel))
+    # What fails when nobody waits for it any more is no news.
+    hearing.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return hearing
+
+
+async def _end(hearing: asyncio.Future[Any]) -> None:
+    hearing.cancel()
+    await asyncio.wait([hearing], timeout=_LAYER_S)

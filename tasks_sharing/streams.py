@@ -1,8 +1,8 @@
 """``/task/{id}/live``: server-sent events that say when a task's page has news. Plain ASGI, because
 it waits long: an open stream holds no thread and no connection to the database.
 
-Events: ``state``, the version of the conversation, at the beginning and every CHECK_S seconds, as
-the sign of life too; ``changed``; and ``gone``, after which the page is not to ask again.
+Events: ``state``, the version of the conversation, at the beginning and every CHECK_S seconds;
+``changed``; ``beat``, the sign of life; and ``gone``, after which the page is not to ask again.
 """
 
 import asyncio
@@ -46,6 +46,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Seconds between two looks at the rights of who watches, and at the task (B4, D8).
 CHECK_S = 4
+#: Seconds that a stream is silent at most. A page takes one that is silent for twice as long for
+#: broken, so it notices within five seconds what no network tells it (D8).
+BEAT_S = 2
 #: Seconds between two events ``changed``; what happens in between is one.
 PACE_S = 0.4
 #: Seconds within which a stream notices that the process ends.
@@ -135,6 +138,7 @@ class _Stream:
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._told_at = 0.0
 
     async def begin(self) -> None:
         """The answer that a browser takes for a stream, and when to come back after its end."""
@@ -142,8 +146,13 @@ class _Stream:
         await self._write(f"retry: {_RETRY_MS}\n\n")
 
     async def tell(self, event: str, data: str = "") -> None:
-        identity = f"id: {data}\n" if data else ""
-        await self._write(f"event: {event}\n{identity}data: {data}\n\n")
+        self._told_at = time.monotonic()
+        await self._write(f"event: {event}\ndata: {data}\n\n")
+
+    async def beat(self) -> None:
+        """Tell that the server is there, if nothing else told it lately."""
+        if time.monotonic() - self._told_at >= BEAT_S - _NOTICE_S:
+            await self.tell("beat")
 
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
@@ -180,6 +189,7 @@ async def _follow(
                 changed.clear()
                 await stream.tell("changed")
                 await asyncio.sleep(PACE_S)
+            await stream.beat()
     await stream.end()
 
 

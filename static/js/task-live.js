@@ -3,7 +3,7 @@
  * the page then names the blocks that it has and gets those that it lacks. What the stream lost, the
  * version that it repeats every few seconds tells; while it is away, the page asks by itself.
  */
-const SILENCE_MS = 9_000; // longer than the stream is ever silent
+const SILENCE_MS = 4_000; // twice as long as the stream is ever silent
 const ASK_MS = 4_000; // between two questions while the stream is away
 const PACE_MS = 300; // between two questions
 const WHOLE_MS = 3_000; // between two looks at earlier parts and what is beside them
@@ -88,6 +88,7 @@ class TaskLive extends HTMLElement {
       this.alive();
       this.ask();
     });
+    source.addEventListener("beat", () => this.alive());
     source.addEventListener("gone", () => this.end());
     source.addEventListener("error", () => this.broken());
     this.silence = setTimeout(() => this.broken(), SILENCE_MS);

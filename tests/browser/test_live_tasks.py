@@ -116,6 +116,16 @@ def test_a_page_repairs_itself_after_a_break(watch, alice, acme, monkeypatch):
     one.complaints[:] = [complaint for complaint in one.complaints if "503" not in complaint]
 
 
+def test_a_stream_that_nobody_ends_is_noticed(watch, alice, acme):
+    """D8: half open, as a phone finds its connection when it left one network for another."""
+    one = watch()
+    one.page.route("**/live", lambda route: None)
+    one.page.reload()
+    tell(alice, acme, text(9, "meanwhile"))
+    one.page.wait_for_selector("text=meanwhile", timeout=7_000)
+    assert one.page.inner_text(".live") != "Live"
+
+
 def test_what_one_reads_stays_where_it_is(watch, alice, acme):
     one = watch(messages=40)
     page = one.page

@@ -1,5 +1,6 @@
 """The whole round, as a client plays it, against servers in processes of their own."""
 
+import asyncio
 import time
 
 import aiohttp
@@ -95,6 +96,38 @@ async def test_tasks_are_recorded_and_shared(deployment, token):
 
         assert again == {**again, "shareUrl": known, "isNewShare": False}
         assert unknown != known
+
+
+@pytest.mark.postgresql
+async def test_what_one_process_stores_is_watched_on_another(deployment):
+    """D8: over Redis, and not at the next look of the process that is watched."""
+    here, there = deployment.urls
+    token = deployment.manage(*TOKEN)
+    async with Editor([there]) as reader, aiohttp.ClientSession() as editor:
+        await reader.sign_in("alice@acme.example", PASSWORD, organization_id="")
+
+        async def say(ts: int, text: str) -> None:
+            message = {"ts": ts, "type": "say", "say": "text", "text": text}
+            body = {"type": "Task Message", "properties": {"taskId": "watched", "message": message}}
+            headers = {"Authorization": f"Bearer {token}"}
+            async with editor.post(f"{here}/api/events", json=body, headers=headers) as answer:
+                assert answer.status == 200, await answer.text()
+
+        await say(1, "The first message")
+        async with (
+            asyncio.timeout(30),
+            reader._http.get(f"{there}/task/watched/live") as stream,
+        ):
+            assert stream.status == 200
+            told = await stream.content.readuntil(b"event: state\n")
+            number = 1
+            while b"event: changed" not in told:
+                number += 1  # the first may come before the other process listens
+                await say(number, f"Message {number}")
+                told = await stream.content.readuntil(b"event: ")
+                told += await stream.content.readuntil(b"\n\n")
+        news = await reader._page(f"{there}/task/watched/news?page=1")
+        assert "Message 2" in news
 
 
 def test_the_commands_may_be_run_again(deployment):

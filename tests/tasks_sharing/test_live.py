@@ -7,6 +7,7 @@ import re
 import time
 
 import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.db import DatabaseError
 from django.utils import timezone
 
@@ -187,7 +188,7 @@ async def test_a_stream_begins_with_the_version_and_forbids_to_keep_it(monkeypat
     await reader.leave()
 
     assert reader.status == 200
-    assert "id: v1\ndata: v1\n\n" in reader.text
+    assert "event: state\ndata: v1\n\n" in reader.text
     assert headers[b"cache-control"] == b"no-store"
     assert headers[b"x-accel-buffering"] == b"no"
     assert b"noindex" in headers[b"x-robots-tag"]
@@ -339,6 +340,17 @@ async def test_a_burst_is_few_events(monkeypatch):
     assert len(came) <= 4
 
 
+async def test_a_stream_is_never_silent_for_long(monkeypatch):
+    """D8: a page notices a connection that is half open, for it hears nothing."""
+    assert 2 * streams.BEAT_S < 5
+    monkeypatch.setattr(streams, "BEAT_S", 0.05)
+    reader = Reader(monkeypatch)
+    await reader.until(lambda: reader.events.count("beat") >= 3)
+    await reader.leave()
+
+    assert set(reader.events) == {"state", "beat"}
+
+
 # --- The layer --------------------------------------------------------------------------------
 
 
@@ -369,6 +381,55 @@ class Broken:
             raise ConnectionError(name)
 
         return call
+
+
+@pytest.fixture
+async def unreachable():
+    """``unreachable(hangs)``: a channel layer on a Redis that refuses or never answers."""
+    connected = []
+
+    async def silent(reader, writer):
+        connected.append(writer)
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    layers = []
+
+    def unreachable(*, hangs):
+        address = f"redis://127.0.0.1:{port if hangs else 1}"
+        layers.append(RedisPubSubChannelLayer(hosts=[{"address": address}]))
+        return layers[-1]
+
+    yield unreachable
+    for layer in layers:
+        await layer.flush()
+    for writer in connected:
+        writer.close()
+    server.close()
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_who_watches_leaves_nothing_in_a_layer_that_is_down(monkeypatch, unreachable, hangs):
+    """However often it tries to join."""
+    layer = unreachable(hangs=hangs)
+    tries, often = [], asyncio.Event()
+
+    async def group_add(group, channel, join=layer.group_add):
+        tries.append(channel)
+        if len(tries) == 5:
+            often.set()
+        await join(group, channel)
+
+    monkeypatch.setattr(layer, "group_add", group_add)
+    monkeypatch.setattr(live, "get_channel_layer", lambda: layer)
+    monkeypatch.setattr(live, "_LAYER_S", 0.05)
+    monkeypatch.setattr(live, "_JOIN_AGAIN_S", 0.001)
+    monkeypatch.setattr(live, "_JOIN_AGAIN_MOST_S", 0.001)
+    async with live.watching("task_1"), asyncio.timeout(10):
+        await often.wait()
+        assert len(layer._get_layer().channels) <= 1
+
+    assert (layer._get_layer().channels, layer._get_layer().groups) == ({}, {})
 
 
 @pytest.mark.parametrize("hangs", [False, True])
