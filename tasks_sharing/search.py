@@ -77,7 +77,7 @@ class _Matches(Func):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
     ) -> tuple[str, Any]:
         words = " & ".join(f"'{word}'{':*' if begins else ''}" for word, begins in self._asked)
-        return "array_to_tsvector(string_to_array(words, ' ')) @@ %s::tsquery", [words]
+        return "vector @@ %s::tsquery", [words]
 
 
 def find(
