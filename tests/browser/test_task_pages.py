@@ -176,12 +176,46 @@ def test_without_a_script_everything_can_be_read(visitor, path):
     page.wait_for_selector(".talk__item:target")
 
 
-def test_the_page_does_not_move_while_it_loads(visitor, path):
+#: What keeps a browser from showing what it has, and pictures that push away what is below them.
+HELD_UP = """() => [
+    ...performance.getEntriesByType("resource").filter(one =>
+        one.renderBlockingStatus === "blocking" && one.initiatorType !== "link").map(one => one.name),
+    ...[...document.images].filter(one => !one.hasAttribute("width") || !one.alt).map(one => one.src),
+]"""
+
+
+def test_a_share_of_a_hundred_messages_is_light_and_still(visitor, alice, acme):
+    """All that a browser loads but images, as large as it is unpacked; and nothing moves."""
+    twice = [
+        {**message, "ts": message["ts"] + n * 10**7} for n in range(2) for message in messages()
+    ]
+    path = record(alice, acme, twice[:WINDOW])
     reader = visitor()
-    reader.page.goto(reader.base + path)
-    reader.page.wait_for_load_state("networkidle")
-    shift = reader.page.evaluate(SHIFT)
-    assert shift == 0
+    page, loaded = reader.page, []
+    page.on("response", loaded.append)
+    page.goto(reader.base + path)
+    page.wait_for_load_state("networkidle")
+
+    texts = [one for one in loaded if one.request.resource_type != "image"]
+    assert {"document", "stylesheet", "script"} <= {one.request.resource_type for one in texts}
+    assert sum(len(one.body()) for one in texts) <= 300_000
+    assert page.locator(".talk__item").count() > 50
+    assert page.evaluate(HELD_UP) == []
+    assert page.evaluate(SHIFT) == 0
+    for once in ("html[lang]", "meta[name=viewport]", "title", "h1"):
+        assert page.locator(once).count() == 1, once
+
+
+def test_its_first_picture_needs_no_script(visitor, path):
+    """While scripts do not come at all, the page looks as it does before they have run."""
+    reader = visitor()
+    page = reader.page
+    page.route("**/*.js", lambda route: None)
+    page.goto(reader.base + path, wait_until="commit")
+    page.wait_for_selector(".talk__item >> nth=30")
+    painted = "performance.getEntriesByName('first-contentful-paint').length"
+    page.wait_for_function(f"() => {painted} === 1")
+    assert page.is_visible("text=Calls that the server fails are tried again")
 
 
 def test_later_messages_come_before_their_end_is_reached(visitor, alice, acme):

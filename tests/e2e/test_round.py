@@ -99,10 +99,9 @@ async def test_tasks_are_recorded_and_shared(deployment, token):
 
 
 @pytest.mark.postgresql
-async def test_what_one_process_stores_is_watched_on_another(deployment):
+async def test_what_one_process_stores_is_watched_on_another(deployment, token):
     """D8: over Redis, and not at the next look of the process that is watched."""
     here, there = deployment.urls
-    token = deployment.manage(*TOKEN)
     async with Editor([there]) as reader, aiohttp.ClientSession() as editor:
         await reader.sign_in("alice@acme.example", PASSWORD, organization_id="")
 
