@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 
 import aiohttp
 
@@ -184,7 +185,7 @@ async def _head(way: Way, response: aiohttp.ClientResponse, translator: Translat
 
 def _first_event(lines: bytes) -> bytes:
     """The payload of the first event among the lines; nothing if there is none."""
-    payloads = (line[5:].strip() for line in lines.split(b"\n") if line.startswith(b"data:"))
+    payloads = (line[5:].strip() for line in BytesIO(lines) if line.startswith(b"data:"))
     return next((payload for payload in payloads if payload), b"")
 
 

@@ -83,6 +83,7 @@ def finish(
             one,
             status,
             used,
+            one.cost_nanos(used),
             estimated,
             error,
             upstream,
@@ -192,7 +193,10 @@ def finish_only(admitted):
     used = Usage(100, 10)
     at = timezone.now()
     admission.settle(
-        [admission.Result(one, "done", used, False, "", "east", (), 1, at) for one in admitted],
+        [
+            admission.Result(one, "done", used, one.cost_nanos(used), False, "", "east", (), 1, at)
+            for one in admitted
+        ],
         closing=[one.hold.hold for one in admitted],
     )
 
