@@ -49,7 +49,6 @@ Forward = Callable[[bytes], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
-_MAX_ANSWER = 64 * 2**20
 #: A request beyond this is parsed beside the event loop.
 _LARGE = 2**18
 _KEEP_ALIVE = b": keep-alive\n\n"
@@ -301,22 +300,10 @@ async def _whole_body(run: Running) -> tuple[Way | None, bytes]:
     if not admitted.order.ways:
         created, call = _now_s(), admitted.order.call
         return None, demo.answer(call, completion_id=admitted.completion_id, created=created)
-    parts, size = [], 0
-    async with upstreams.answer(admitted, run.attempts) as answer:
+    async with upstreams.answer(admitted, run.attempts, run.note_first_byte) as answer:
         way = answer.way
-        try:
-            async for data in answer.response.content.iter_any():
-                run.note_first_byte()
-                parts.append(data)
-                size += len(data)
-                if size > _MAX_ANSWER:
-                    raise UpstreamRefused(502, "upstream_failed", "The answer is too large")
-        except (aiohttp.ClientError, TimeoutError) as fault:
-            message = f"The upstream {way.upstream} broke off"
-            raise UpstreamRefused(502, "upstream_failed", message) from fault
-    body = b"".join(parts)
     try:
-        return way, dialects.of(way).answer(body, created=_now_s())
+        return way, dialects.of(way).answer(answer.body, created=_now_s())
     except ValueError as fault:
         message = f"The upstream {way.upstream} gave an answer that cannot be read"
         raise UpstreamRefused(502, "upstream_failed", message) from fault
@@ -333,7 +320,6 @@ async def _stream(run: Running, client: Client) -> None:
         await client.write(_KEEP_ALIVE)
 
     async def forward(data: bytes) -> None:
-        run.note_first_byte()
         if passing := meter.feed(data):
             if run.draft:
                 run.draft.feed(passing)
@@ -364,12 +350,13 @@ async def _demonstrate(run: Running, forward: Forward) -> None:
     call, completion_id = run.admitted.order.call, run.admitted.completion_id
     async with aclosing(demo.stream(call, completion_id=completion_id, created=_now_s())) as source:
         async for data in source:
+            run.note_first_byte()
             await forward(data)
 
 
 async def _pass_on(run: Running, forward: Forward) -> None:
     """The upstream's bytes. Raises UpstreamRefused."""
-    async with upstreams.answer(run.admitted, run.attempts) as answer:
+    async with upstreams.answer(run.admitted, run.attempts, run.note_first_byte) as answer:
         translator, content = answer.translator, answer.response.content
         await forward(answer.head)
         try:
