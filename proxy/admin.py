@@ -181,10 +181,33 @@ class UpstreamAdmin(admin.ModelAdmin[Upstream]):
         )
 
 
-class PriceInline(admin.TabularInline[Price, LanguageModel]):
+class PriceInline(admin.StackedInline[Price, LanguageModel]):
     model = Price
     extra = 0
     can_delete = False
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "valid_from",
+                    ("input_nanos_per_mtok", "output_nanos_per_mtok"),
+                    ("cache_read_nanos_per_mtok", "cache_write_nanos_per_mtok"),
+                    "image_nanos",
+                )
+            },
+        ),
+        (
+            "Long prompts",
+            {
+                "fields": (
+                    "long_above_tokens",
+                    ("long_input_nanos_per_mtok", "long_output_nanos_per_mtok"),
+                    ("long_cache_read_nanos_per_mtok", "long_cache_write_nanos_per_mtok"),
+                )
+            },
+        ),
+    )
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # a price of the past stays what it was

@@ -307,6 +307,7 @@ def explained(actor: Actor, completion_id: str) -> Explained | None:
     """One that the actor may see. Four queries, with an API key."""
     visible = Completion.objects.visible_to(actor).select_related("price")
     row = visible.filter(pk=completion_id).first()
+    is_long: bool  # the lines are at the rates of long prompts
     if row is None:
         return None
     rates = row.price.rates() if row.price else FREE
@@ -331,3 +332,4 @@ def explained(actor: Actor, completion_id: str) -> Explained | None:
         price=row.price,
         entry=credit.charge_of(row.pk, hold_id=row.hold_id),
     )
+        is_long=rates.holding(used.prompt) is not rates,

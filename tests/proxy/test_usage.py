@@ -18,7 +18,7 @@ from orgs import documents
 from proxy import actions, admission, catalogue, usage_days
 from proxy.calls import read
 from proxy.holds import OpenHold
-from proxy.models import Completion, UsageDay, new_completion_id
+from proxy.models import Completion, Price, UsageDay, new_completion_id
 from proxy.pricing import Usage
 from roocloud.lib.money import NANOS_PER_USD as USD
 from tasks_sharing import actions as tasks
@@ -384,6 +384,25 @@ class TestOneCompletion:
         assert "of the ledger" not in text
 
     def test_is_for_its_maker_and_the_admins(
+    def test_of_a_long_prompt_is_explained_at_its_prices(self, client, complete, alice, acme):
+        """MO6: the same rates as it was held and charged with."""
+        Price.unscoped.filter(model__model_id="v/one").update(
+            long_above_tokens=3000, long_input_nanos_per_mtok=6 * USD,
+            long_output_nanos_per_mtok=22 * USD, long_cache_read_nanos_per_mtok=6 * USD // 10,
+        )  # fmt: skip
+        catalogue.forget()
+        short = complete(alice, acme, Usage(3000, 100))
+        long = complete(alice, acme, Usage(3001, 100, cache_read=1000))
+        client.force_login(alice)
+
+        text = text_of(client.get(f"/usage/{long.pk}"))
+
+        assert (short.cost_nanos, long.cost_nanos) == (10_500_000, 12_006_000 + 600_000 + 2_200_000)
+        assert "2,001 input" in text
+        assert "\N{MULTIPLICATION SIGN} $6.00 / M" in text
+        assert "above 3,000 tokens" in text
+        assert "above 3,000 tokens" not in text_of(client.get(f"/usage/{short.pk}"))
+
         self, client, complete, alice, adam, bob, rhea, mallory, acme, evil
     ):
         """A1"""
