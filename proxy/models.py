@@ -636,3 +636,44 @@ class UsageDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.model_id}"
+
+
+class UsageTaskQuerySet(models.QuerySet["UsageTask"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        return self.filter(_of_actor(actor))
+
+
+class UsageTask(models.Model):
+    """The same for each task of somebody's; ``task_id`` is empty for what belongs to none."""
+
+    day = models.DateField()
+    organization_id = models.CharField(max_length=40, blank=True)
+    user_id = models.CharField(max_length=40)
+    task_id = models.CharField(max_length=64, blank=True)
+    model_id = models.CharField(max_length=200)
+    upstream_name = models.CharField(max_length=60)
+    completions = models.BigIntegerField()
+    prompt_tokens = models.BigIntegerField()  # cached ones included
+    completion_tokens = models.BigIntegerField()
+    cost_nanos = models.BigIntegerField()
+
+    unscoped = UsageTaskQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(UsageTaskQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=[
+                    "organization_id", "day", "user_id", "task_id", "model_id", "upstream_name",
+                ],
+                name="proxy_usage_task_once",
+            )
+        ]  # fmt: skip
+        indexes = [
+            models.Index(
+                fields=["user_id", "organization_id", "day"], name="proxy_usage_task_of_user"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.task_id}"

@@ -175,15 +175,15 @@ class TestTheDailySums:
         UsageDay.unscoped.filter(model_id="v/one").update(cost_nanos=1)
 
         call_command("rebuild_usage")
-        assert "2 daily sums, 1 of them" in capsys.readouterr().out
+        assert "4 daily sums, 1 of them" in capsys.readouterr().out
         call_command("rebuild_usage")
-        assert "2 daily sums, 0 of them" in capsys.readouterr().out
+        assert "4 daily sums, 0 of them" in capsys.readouterr().out
 
-    def test_cost_a_settlement_one_statement_whatever_its_size(
+    def test_cost_a_settlement_two_statements_whatever_its_size(
         self, models, alice, acme, django_assert_num_queries, django_assert_max_num_queries
     ):
         some, many = [begin(alice, acme)], [begin(alice, acme) for _ in range(20)]
-        with django_assert_max_num_queries(9) as few:
+        with django_assert_max_num_queries(10) as few:
             finish_only(some)
         with django_assert_num_queries(len(few.captured_queries)):
             finish_only(many)
@@ -349,11 +349,20 @@ class TestThePage:
             answer = client.get(f"/usage?by={by}&of={of}")
             return {part.name: part.tokens for part in answer.context["breakdown"]}
 
+        def of_task(task, by):
+            answer = client.get(f"/usage?by={by}&task={task}")
+            return {part.name: part.tokens for part in answer.context["breakdown"]}
+
         assert parts("repository") == {"shop": 2000, "No repository known": 500}
         assert parts("mode") == {"code": 1000, "ask": 1000, "No mode known": 500}
         assert parts("repository", of="all") == {
             "shop": 2000, "docs": 1000, "No repository known": 500,
         }  # fmt: skip
+        assert {by: of_task("t-1", by) for by in ("repository", "mode")} == {
+            "repository": {"shop": 1000}, "mode": {"code": 1000},
+        }  # fmt: skip
+        Completion.unscoped.update(prompt_tokens=10**6)
+        assert parts("mode") == {"code": 1000, "ask": 1000, "No mode known": 500}, "sums are read"
 
 
 class TestOneCompletion:
@@ -375,15 +384,6 @@ class TestOneCompletion:
             assert said in text, said
         assert row.cost_nanos == Decimal("0.0087165") * USD
 
-    def test_of_a_failure_says_that_nothing_is_to_pay(self, client, complete, alice, acme):
-        """MO4"""
-        row = complete(alice, acme, Usage(), status="failed", error="upstream_failed")
-        client.force_login(alice)
-        text = text_of(client.get(f"/usage/{row.pk}"))
-        assert "there is nothing to pay" in text
-        assert "of the ledger" not in text
-
-    def test_is_for_its_maker_and_the_admins(
     def test_of_a_long_prompt_is_explained_at_its_prices(self, client, complete, alice, acme):
         """MO6: the same rates as it was held and charged with."""
         Price.unscoped.filter(model__model_id="v/one").update(
@@ -403,6 +403,15 @@ class TestOneCompletion:
         assert "above 3,000 tokens" in text
         assert "above 3,000 tokens" not in text_of(client.get(f"/usage/{short.pk}"))
 
+    def test_of_a_failure_says_that_nothing_is_to_pay(self, client, complete, alice, acme):
+        """MO4"""
+        row = complete(alice, acme, Usage(), status="failed", error="upstream_failed")
+        client.force_login(alice)
+        text = text_of(client.get(f"/usage/{row.pk}"))
+        assert "there is nothing to pay" in text
+        assert "of the ledger" not in text
+
+    def test_is_for_its_maker_and_the_admins(
         self, client, complete, alice, adam, bob, rhea, mallory, acme, evil
     ):
         """A1"""
