@@ -174,7 +174,7 @@ def _change(
     elsewhere: list[str],
 ) -> Change:
     model, row = known or (None, None)
-    present = _price_of(row)
+    present = price_of(row) if row else None
     price = listed.price
     if price and present:  # what is not said is left as it is
         if price.image is None:
@@ -195,9 +195,8 @@ def _change(
     )
 
 
-def _price_of(row: Price | None) -> ListPrice | None:
-    if row is None:
-        return None
+def price_of(row: Price) -> ListPrice:
+    """What a stored price says, as a list would."""
     return ListPrice(
         input=row.input_nanos_per_mtok,
         output=row.output_nanos_per_mtok,
@@ -264,7 +263,8 @@ def _gone(routes: dict[str, Route], *, known: set[str], at: datetime) -> list[Ch
     present = _present([route.model.model_id for route in missing], at=at)
     found = []
     for route in missing:
-        price = _price_of(present[route.model.model_id][1])
+        row = present[route.model.model_id][1]
+        price = price_of(row) if row else None
         listed = Listed(id=route.upstream_model)
         model = route.model
         found.append(Change("gone", listed, model.model_id, model.kind, price, None))
