@@ -20,6 +20,11 @@ from roocloud.lib.text import clean_label
 logger = logging.getLogger(__name__)
 
 
+#: Spare room is set aside only where credit and budgets leave so many times as much: it may lie
+#: idle for seconds, and must not be what another request lacks.
+_PLENTY = 20
+
+
 class InsufficientCredit(Refusal):
     status, code = 402, "insufficient_credits"
 
@@ -76,11 +81,13 @@ def grant(
 
 @dataclass(frozen=True, slots=True)
 class HoldRequest:
-    """amount_nanos: the worst case, zero or more."""
+    """amount_nanos: the worst case, zero or more. spare_nanos: what is set aside beside it for
+    later ones, where there is plenty."""
 
     account_id: str
     amount_nanos: int
     subjects: budgets.Subjects = field(default_factory=dict)
+    spare_nanos: int = 0
 
 
 def place_holds(requests: Sequence[HoldRequest], *, at: datetime) -> list[Hold | Refusal]:
@@ -98,12 +105,12 @@ def place_holds(requests: Sequence[HoldRequest], *, at: datetime) -> list[Hold |
         for request in requests:
             key = request.account_id, *sorted(f"{k}:{v}" for k, v in request.subjects.items())
             try:
-                spans = _take(accounts[request.account_id], room, request)
+                amount_nanos, spans = _take(accounts[request.account_id], room, request)
             except Refusal as refusal:
                 results.append(refusal)
                 continue
             hold = placed.setdefault(key, _hold(request, spans, at=at))
-            hold.amount_nanos += request.amount_nanos
+            hold.amount_nanos += amount_nanos
             results.append(hold)
         room.store()
         Hold.unscoped.bulk_create(placed.values())
@@ -111,14 +118,20 @@ def place_holds(requests: Sequence[HoldRequest], *, at: datetime) -> list[Hold |
     return results
 
 
-def _take(account: Account, room: budgets.Room, request: HoldRequest) -> list[int]:
-    """Set the amount aside; the budget spans that it counts against. Raises Refusal."""
-    amount = request.amount_nanos
-    if amount > max(account.balance_nanos - account.held_nanos, 0):
+def _take(account: Account, room: budgets.Room, request: HoldRequest) -> tuple[int, list[int]]:
+    """Set the amount aside: how much, and the budget spans that it counts against. Raises
+    Refusal."""
+    amount, spare = request.amount_nanos, request.spare_nanos
+    free = max(account.balance_nanos - account.held_nanos, 0)
+    if amount > free:
         raise InsufficientCredit(_refusal(account, amount))
     spans = room.take(account, request.subjects, amount)
+    left = room.left_nanos(account, request.subjects, at_most=free - amount)
+    if 0 < spare * _PLENTY <= left:
+        room.take(account, request.subjects, spare)
+        amount += spare
     account.held_nanos += amount
-    return spans
+    return amount, spans
 
 
 def _hold(request: HoldRequest, spans: list[int], *, at: datetime) -> Hold:

@@ -87,23 +87,29 @@ class Room:
 
         Raises BudgetExhausted, and then nothing was set aside.
         """
-        spans = [
-            (budget, self._span(budget, subjects))
-            for budget in self.budgets.get(account.pk, ())
-            if _matches(budget, subjects)
-        ]
-        tight = [
-            (budget.limit_nanos - span.spent_nanos - span.held_nanos, budget, span)
-            for budget, span in spans
-        ]
+        tight = self._tight(account, subjects)
         short = [found for found in tight if amount_nanos > max(found[0], 0)]
         if short:
             _, budget, span = min(short, key=lambda found: found[0])
             raise BudgetExhausted(_refusal(account, budget, span, amount_nanos, at=self.at))
-        for _, span in spans:
+        for _, _, span in tight:
             span.held_nanos += amount_nanos
             self.changed.add(span.pk)
-        return [span.pk for _, span in spans]
+        return [span.pk for _, _, span in tight]
+
+    def left_nanos(self, account: Account, subjects: Subjects, *, at_most: int) -> int:
+        """What every budget that matches has left, and no more than ``at_most``."""
+        return min([at_most, *(left for left, _, _ in self._tight(account, subjects))])
+
+    def _tight(self, account: Account, subjects: Subjects) -> list[tuple[int, Budget, BudgetSpan]]:
+        """(nano-dollars left, budget, span) of each that matches."""
+        found = []
+        for budget in self.budgets.get(account.pk, ()):
+            if _matches(budget, subjects):
+                span = self._span(budget, subjects)
+                left = budget.limit_nanos - span.spent_nanos - span.held_nanos
+                found.append((left, budget, span))
+        return found
 
     def _span(self, budget: Budget, subjects: Subjects) -> BudgetSpan:
         key = budget.pk, subjects.get(budget.scope, ""), starts_on(budget.period, self.at)

@@ -12,6 +12,7 @@ from django.utils.text import slugify
 from accounts.actors import Actor
 from audit import actions as audit
 from proxy import dialects
+from proxy.listings import LongPrice
 from proxy.models import Alias, LanguageModel, Price, Route, Upstream
 from roocloud.lib.crypto import CannotUnseal
 from roocloud.lib.refusals import InvalidInput
@@ -102,13 +103,15 @@ def sync_environment_upstream(*, at: datetime) -> Upstream | None:
 class NewPrice:
     """Nano-dollars per million tokens; None for a cache class that is priced as input.
 
-    image: nano-dollars of one image; None leaves what is stored."""
+    image: nano-dollars of one image. long: what long prompts cost. None leaves what is stored.
+    """
 
     input: int
     output: int
     cache_read: int | None = None
     cache_write: int | None = None
     image: int | None = None
+    long: LongPrice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +223,20 @@ def _set_price(model: LanguageModel, price: NewPrice, *, by: Actor | None, at: d
         cache_write_nanos_per_mtok=price.cache_write,
         image_nanos=present.image_nanos if present and price.image is None else price.image,
     )
+    if price.long:
+        row.long_above_tokens = price.long.above
+        row.long_input_nanos_per_mtok = price.long.input
+        row.long_output_nanos_per_mtok = price.long.output
+        row.long_cache_read_nanos_per_mtok = price.long.cache_read
+        row.long_cache_write_nanos_per_mtok = price.long.cache_write
+    elif present:
+        row.long_above_tokens = present.long_above_tokens
+        (
+            row.long_input_nanos_per_mtok,
+            row.long_output_nanos_per_mtok,
+            row.long_cache_read_nanos_per_mtok,
+            row.long_cache_write_nanos_per_mtok,
+        ) = present.given_for_long()
     if present is not None and _says(present) == _says(row):
         return
     row.save(force_insert=True)
@@ -236,4 +253,7 @@ def _set_price(model: LanguageModel, price: NewPrice, *, by: Actor | None, at: d
 
 def _says(price: Price) -> dict[str, object]:
     images = {} if price.image_nanos is None else {"image_nanos": price.image_nanos}
-    return {"nanos_per_mtok": price.given(), **images}
+    long = {}
+    if price.long_above_tokens is not None:
+        long = {"above_tokens": price.long_above_tokens, "nanos_per_mtok": price.given_for_long()}
+    return {"nanos_per_mtok": price.given(), **images, **({"long": long} if long else {})}

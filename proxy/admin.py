@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
+from django.db.models import Field, QuerySet
 from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from accounts.actors import web_actor
 from audit import actions as audit
-from proxy import actions, admin_pages, dialects, health
+from proxy import actions, admin_pages, dialects, health, imports
 from proxy.models import (
     Alias,
     Completion,
@@ -25,7 +26,7 @@ from proxy.models import (
     Upstream,
 )
 from roocloud.lib.admin import ReadOnlyAdmin
-from roocloud.lib.money import format_usd
+from roocloud.lib.money import format_usd, nanos_to_plain_usd, usd_to_nanos
 from roocloud.lib.refusals import InvalidInput, Refusal
 
 
@@ -181,13 +182,96 @@ class UpstreamAdmin(admin.ModelAdmin[Upstream]):
         )
 
 
+class UsdField(forms.CharField):
+    """An amount that people type in USD, and that is stored in nano-dollars."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return nanos_to_plain_usd(value) if isinstance(value, int) else value
+
+    def to_python(self, value: Any) -> int | None:  # type: ignore[override]  # of a CharField, text
+        text = super().to_python(value)
+        if not text:
+            return None
+        try:
+            nanos = usd_to_nanos(text.removeprefix("$"))
+        except InvalidInput as refusal:
+            raise forms.ValidationError(refusal.message) from None
+        if nanos < 0:
+            raise forms.ValidationError("Must be zero or more.")
+        return nanos
+
+
 class PriceInline(admin.TabularInline[Price, LanguageModel]):
+    """Those that there are: a price of the past stays what it was."""
+
     model = Price
-    extra = 0
+    verbose_name_plural = "Prices, in USD per million tokens"
+    fields = readonly_fields = ("valid_from", "price", "of_long_prompts")
+    ordering = ("-valid_from",)
     can_delete = False
 
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # a price of the past stays what it was
+        return False
+
+    def price(self, row: Price) -> str:
+        listed = imports.price_of(row)
+        return imports.price_text(listed)
+
+    def of_long_prompts(self, row: Price) -> str:
+        long = imports.price_of(row).long
+        return imports.long_price_text(long) if long else "the same"
+
+
+class NewPriceInline(admin.StackedInline[Price, LanguageModel]):
+    model = Price
+    verbose_name_plural = "A new price, in USD per million tokens"
+    extra = 0
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "valid_from",
+                    ("input_nanos_per_mtok", "output_nanos_per_mtok"),
+                    ("cache_read_nanos_per_mtok", "cache_write_nanos_per_mtok"),
+                    "image_nanos",
+                )
+            },
+        ),
+        (
+            "Where long prompts cost more",
+            {
+                "fields": (
+                    "long_above_tokens",
+                    ("long_input_nanos_per_mtok", "long_output_nanos_per_mtok"),
+                    ("long_cache_read_nanos_per_mtok", "long_cache_write_nanos_per_mtok"),
+                )
+            },
+        ),
+    )
+    _labels = {
+        "input": "Input",
+        "output": "Output",
+        "cache_read": "Cached input",
+        "cache_write": "Cache write",
+    }
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Price]:
+        return super().get_queryset(request).none()
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        name = db_field.name.removeprefix("long_").removesuffix("_nanos_per_mtok")
+        if label := self._labels.get(name):
+            help_text = "Empty: as input." if name.startswith("cache") else ""
+            return UsdField(label=label, required=not db_field.blank, help_text=help_text)
+        if db_field.name == "image_nanos":
+            return UsdField(label="Each image", required=False, help_text=db_field.help_text)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
 class RouteInline(admin.TabularInline[Route, LanguageModel]):
@@ -225,7 +309,7 @@ class LanguageModelAdmin(admin.ModelAdmin[LanguageModel]):
     search_fields = ("model_id", "name")
     ordering = ("model_id",)
     filter_horizontal = ("organizations",)
-    inlines = (RouteInline, PriceInline, AliasInline)
+    inlines = (RouteInline, PriceInline, NewPriceInline, AliasInline)
 
     def save_model(
         self,

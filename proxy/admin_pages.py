@@ -273,7 +273,7 @@ def _typed_price(form: Mapping[str, str], number: int, listed: Listed) -> ListPr
             raise InvalidInput(f"Give {listed.id} a price, or 0 if it is free: {label} is empty.")
         if name in _NEEDED:
             given[name] = given[name] or 0
-    others = msgspec.structs.asdict(listed.price or ListPrice(0, 0))
+    others = msgspec.to_builtins(listed.price or ListPrice(0, 0))
     try:
         return msgspec.convert({**others, **given}, ListPrice)
     except msgspec.ValidationError:

@@ -94,12 +94,13 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How an admitted call ended. attempts: upstreams that failed before the one that answered.
-    ending: of its claim, if it has one."""
+    """How an admitted call ended. cost_nanos: what its usage costs. attempts: upstreams that failed
+    before the one that answered. ending: of its claim, if it has one."""
 
     admitted: Admitted
     status: str
     usage: Usage
+    cost_nanos: int
     is_estimated: bool
     error: str
     upstream: str
@@ -161,11 +162,7 @@ def settle(results: Sequence[Result], *, closing: Sequence["Hold"]) -> list[int]
     """Write down what calls used and charge them, each once (C8), in one transaction; their costs
     in nano-dollars. closing: holds that no other calls draw on."""
     charges = [
-        credit.Charge(
-            result.admitted.hold.hold,
-            result.admitted.completion_id,
-            result.admitted.cost_nanos(result.usage),
-        )
+        credit.Charge(result.admitted.hold.hold, result.admitted.completion_id, result.cost_nanos)
         for result in results
     ]
     answers = [

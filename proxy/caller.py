@@ -88,11 +88,11 @@ class Client:
                 ],
             )
 
-    async def write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+    def write(self, data: bytes) -> Awaitable[None]:
+        return self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end_stream(self, data: bytes = b"") -> None:
-        await self._send({"type": "http.response.body", "body": data})
+    def end_stream(self, data: bytes = b"") -> Awaitable[None]:
+        return self._send({"type": "http.response.body", "body": data})
 
     async def send_json(
         self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None

@@ -6,7 +6,7 @@ batches on the bounded pool, so an open stream holds no connection.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
@@ -44,10 +44,11 @@ from roocloud.lib.refusals import Conflict, Refusal, TooLarge
 from roocloud.lib.threads import run_db
 
 T = TypeVar("T")
+#: What takes a stream's bytes to the client.
+Forward = Callable[[bytes], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
-_MAX_ANSWER = 64 * 2**20
 #: A request beyond this is parsed beside the event loop.
 _LARGE = 2**18
 _KEEP_ALIVE = b": keep-alive\n\n"
@@ -107,7 +108,7 @@ async def _serve(endpoint: Endpoint, scope: Scope, client: Client) -> None:
             claim = await _read(body, partial(_claim, order, key))
             await _complete_once(order, claim, taken, client)
     finally:
-        await limits.give_back(taken)
+        limits.give_back(taken)
 
 
 async def _admit(order: Order, completion_id: str) -> Admitted:
@@ -148,6 +149,7 @@ def _result(run: Running, ending: Ending | None = None) -> Result:
         admitted=run.admitted,
         status=run.status,
         usage=usage,
+        cost_nanos=run.admitted.cost_nanos(usage),
         is_estimated=is_estimated,
         error=run.error,
         upstream=run.upstream,
@@ -298,22 +300,10 @@ async def _whole_body(run: Running) -> tuple[Way | None, bytes]:
     if not admitted.order.ways:
         created, call = _now_s(), admitted.order.call
         return None, demo.answer(call, completion_id=admitted.completion_id, created=created)
-    parts, size = [], 0
-    async with upstreams.answer(admitted, run.attempts) as answer:
+    async with upstreams.answer(admitted, run.attempts, run.note_first_byte) as answer:
         way = answer.way
-        try:
-            async for data in answer.response.content.iter_any():
-                run.note_first_byte()
-                parts.append(data)
-                size += len(data)
-                if size > _MAX_ANSWER:
-                    raise UpstreamRefused(502, "upstream_failed", "The answer is too large")
-        except (aiohttp.ClientError, TimeoutError) as fault:
-            message = f"The upstream {way.upstream} broke off"
-            raise UpstreamRefused(502, "upstream_failed", message) from fault
-    body = b"".join(parts)
     try:
-        return way, dialects.of(way).answer(body, created=_now_s())
+        return way, dialects.of(way).answer(answer.body, created=_now_s())
     except ValueError as fault:
         message = f"The upstream {way.upstream} gave an answer that cannot be read"
         raise UpstreamRefused(502, "upstream_failed", message) from fault
@@ -329,19 +319,20 @@ async def _stream(run: Running, client: Client) -> None:
         await client.begin_stream(run.attempts.upstream)
         await client.write(_KEEP_ALIVE)
 
+    async def forward(data: bytes) -> None:
+        if passing := meter.feed(data):
+            if run.draft:
+                run.draft.feed(passing)
+            run.written_at = loop.time()
+            if not client.started:
+                await client.begin_stream(run.attempts.upstream)
+            await client.write(passing)
+
     run.keep_alive = keep_alive
     loop = asyncio.get_running_loop()
     try:
         async with _WhileConnected(client) as connection:
-            async with aclosing(_events(run)) as source:
-                async for data in source:
-                    run.note_first_byte()
-                    if passing := meter.feed(data):
-                        if run.draft:
-                            run.draft.feed(passing)
-                        run.written_at = loop.time()
-                        await client.begin_stream(run.attempts.upstream)
-                        await client.write(passing)
+            await (_pass_on if run.admitted.order.ways else _demonstrate)(run, forward)
             await client.begin_stream(run.attempts.upstream)
             rest = meter.finish()
             if run.draft:
@@ -351,8 +342,70 @@ async def _stream(run: Running, client: Client) -> None:
         run.keep_alive = None
         if meter.complete:  # also for a client that left at the last event
             run.status = Completion.Status.FAILED if meter.failed else Completion.Status.DONE
-    if connection.is_lost and not meter.complete:
+    if connection.is_lost and not (meter.complete or meter.failed):
         run.status = Completion.Status.CUT
+
+
+async def _demonstrate(run: Running, forward: Forward) -> None:
+    call, completion_id = run.admitted.order.call, run.admitted.completion_id
+    async with aclosing(demo.stream(call, completion_id=completion_id, created=_now_s())) as source:
+        async for data in source:
+            run.note_first_byte()
+            await forward(data)
+
+
+async def _pass_on(run: Running, forward: Forward) -> None:
+    """The upstream's bytes. Raises UpstreamRefused."""
+    async with upstreams.answer(run.admitted, run.attempts, run.note_first_byte) as answer:
+        translator, content = answer.translator, answer.response.content
+        await forward(answer.head)
+        try:
+            async with _Patience(answer.way.idle_timeout_s) as patience:
+                while data := await content.readany():
+                    patience.pause()  # the client's pace is not the upstream's
+                    await forward(translator.feed(data))
+                    patience.wait()
+        except (aiohttp.ClientError, TimeoutError) as fault:
+            message = f"The upstream {answer.way.upstream} broke off"
+            raise UpstreamRefused(502, "upstream_failed", message) from fault
+        if rest := translator.finish():
+            await forward(rest)
+
+
+class _Patience:
+    """Ends its block with TimeoutError once it has waited for so many seconds at a stretch. A
+    stretch costs no timer of its own: one looks again when the last could be over."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._is_over = False
+
+    async def __aenter__(self) -> "_Patience":
+        self._loop = asyncio.get_running_loop()
+        self._block: asyncio.Task[Any] | None = asyncio.current_task()
+        self._timer = self._loop.call_later(self._limit_s, self._look)
+        self.wait()
+        return self
+
+    def wait(self) -> None:
+        self._waits_since: float | None = self._loop.time()
+
+    def pause(self) -> None:
+        self._waits_since = None
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        left = self._limit_s - (now - (self._waits_since or now))
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        elif self._block is not None:
+            self._is_over = True
+            self._block.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if self._is_over and self._block is not None and self._block.uncancel() == 0:
+            raise TimeoutError
 
 
 class _WhileConnected:
@@ -387,33 +440,6 @@ class _WhileConnected:
             block.uncancel()
             return kind is asyncio.CancelledError
         return False
-
-
-async def _events(run: Running) -> AsyncGenerator[bytes, None]:
-    """The upstream's bytes. Raises UpstreamRefused."""
-    admitted = run.admitted
-    if not admitted.order.ways:
-        source = demo.stream(
-            admitted.order.call, completion_id=admitted.completion_id, created=_now_s()
-        )
-        async for data in source:
-            yield data
-        return
-    loop = asyncio.get_running_loop()
-    async with upstreams.answer(admitted, run.attempts) as answer:
-        way, translator = answer.way, answer.translator
-        yield answer.head
-        try:
-            async with asyncio.timeout(way.idle_timeout_s) as idle:
-                async for data in answer.response.content.iter_any():
-                    idle.reschedule(None)  # the client's pace is not the upstream's
-                    yield translator.feed(data)
-                    idle.reschedule(loop.time() + way.idle_timeout_s)
-        except (aiohttp.ClientError, TimeoutError) as fault:
-            message = f"The upstream {way.upstream} broke off"
-            raise UpstreamRefused(502, "upstream_failed", message) from fault
-        if rest := translator.finish():
-            yield rest
 
 
 def _now_s() -> int:

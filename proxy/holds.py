@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 USABLE = timedelta(seconds=5)
 #: A hold that so many calls came to is kept for a moment after the last: more of them will come.
 BUSY_CALLS = 8
+#: For how many calls more than ask room is set aside where calls are many.
+SPARE_CALLS = 16
 IDLE_S = 0.5
 
 _Key = tuple[str, ...]
@@ -38,8 +40,9 @@ _Key = tuple[str, ...]
 
 @dataclass(slots=True, eq=False)
 class OpenHold:
-    """A hold of this process. key: of the calls that may share it. free_nanos: what none of them
-    has taken. calls: that are not settled yet. came: how many came to it so far."""
+    """A hold of this process. key: of the calls that may share it. free_nanos: what no call runs on
+    and none that ended has cost. calls: that are not settled yet. came: how many came to it so
+    far."""
 
     hold: "Hold"
     key: _Key
@@ -67,8 +70,13 @@ class _Pool:
     async def _place(self, orders: Sequence["Order"]) -> Sequence[OpenHold | Exception]:
         at = max(order.at for order in orders)
         requests = [
-            credit.HoldRequest(order.account_id, order.worst_nanos, order.subjects)
-            for order in orders
+            credit.HoldRequest(
+                order.account_id,
+                order.worst_nanos,
+                order.subjects,
+                spare_nanos=spare_calls * order.worst_nanos,
+            )
+            for order, spare_calls in zip(orders, self._spare_calls(orders), strict=True)
         ]
         placed = await run_db(credit.place_holds, requests, at=at)
         made: dict[int, OpenHold] = {}
@@ -79,10 +87,21 @@ class _Pool:
                 continue
             if hold.pk not in made:
                 made[hold.pk] = self._open(hold, _key(order), at)
+                made[hold.pk].free_nanos = hold.amount_nanos
+            made[hold.pk].free_nanos -= order.worst_nanos
             made[hold.pk].calls += 1
             made[hold.pk].came += 1
             results.append(made[hold.pk])
         return results
+
+    def _spare_calls(self, orders: Sequence["Order"]) -> list[int]:
+        """For each order, how many calls more of its kind room is asked for; once for each kind."""
+        busy = {
+            key: SPARE_CALLS
+            for key in map(_key, orders)
+            if any(opened.came >= BUSY_CALLS for opened in self.usable.get(key, ()))
+        }
+        return [busy.pop(_key(order), 0) for order in orders]
 
     def _open(self, hold: "Hold", key: _Key, at: datetime) -> OpenHold:
         midnight = (at + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -137,7 +156,7 @@ def _key(order: "Order") -> _Key:
 
 
 async def draw(order: "Order") -> OpenHold:
-    """Room for an order's worst case, until ``settled``. Raises InsufficientCredit,
+    """Room for an order's worst case, until ``ended``. Raises InsufficientCredit,
     BudgetExhausted."""
     pool = _pool()
     found = pool.find(order)
@@ -162,9 +181,13 @@ def closing(settling: Sequence[OpenHold]) -> list[OpenHold]:
     return over
 
 
-def settled(opened: OpenHold, *, worst_nanos: int, cost_nanos: int) -> None:
-    """A call of it is over, and was charged: what is left of its room is free."""
+def ended(opened: OpenHold, *, worst_nanos: int, cost_nanos: int) -> None:
+    """A call of it is over and will be charged ``cost_nanos``: what is left of its room is free."""
     opened.free_nanos += worst_nanos - cost_nanos
+
+
+def settled(opened: OpenHold) -> None:
+    """A call of it was charged."""
     opened.calls -= 1
     if opened.calls:
         return

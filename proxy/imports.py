@@ -1,6 +1,5 @@
 """Taking models and prices from lists: what would change first, then the chosen part of it."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +9,8 @@ import msgspec
 from django.core.exceptions import ValidationError
 
 from accounts.actors import Actor
-from proxy import actions, listings
-from proxy.listings import Listed, ListPrice
+from proxy import actions, clouds, listings
+from proxy.listings import Listed, ListPrice, LongPrice
 from proxy.model_settings import check_settings, check_versioned_settings
 from proxy.models import LanguageModel, Price, Route, Upstream
 from roocloud.lib.money import NANOS_PER_USD
@@ -73,6 +72,8 @@ class Change:
     def notes(self) -> list[str]:
         """What to know before it is taken."""
         notes = list(self.listed.notes)
+        if self.price and self.price.long:
+            notes.append(long_price_text(self.price.long))
         if self.elsewhere:
             notes.append(f"also completed at {', '.join(self.elsewhere)}, for the same price")
         return [*notes, *self.why_kept]
@@ -130,9 +131,11 @@ def _model_id(upstream: Upstream, listed_id: str, routes: dict[str, Route]) -> s
         return route.model.model_id
     if "/" in listed_id:
         return listed_id
+    if clouds.cloud_at(upstream.base_url) and (claude := clouds.model_id(listed_id)):
+        return claude
     provider = listings.provider_at(upstream.base_url)
-    if provider == "anthropic":  # clients ask for anthropic/claude-opus-4.6, as OpenRouter has it
-        listed_id = re.sub(r"-(\d+)-(\d{1,2})(?=-|$)", r"-\1.\2", listed_id)
+    if provider == "anthropic":
+        listed_id = listings.dotted(listed_id)
     vendor = listings.PROVIDERS[provider].vendor if provider else upstream.name
     return f"{vendor}/{listed_id}"
 
@@ -171,10 +174,13 @@ def _change(
     elsewhere: list[str],
 ) -> Change:
     model, row = known or (None, None)
-    present = _price_of(row)
+    present = price_of(row) if row else None
     price = listed.price
-    if price and present and price.image is None:
-        price = msgspec.structs.replace(price, image=present.image)  # it is left as it is
+    if price and present:  # what is not said is left as it is
+        if price.image is None:
+            price = msgspec.structs.replace(price, image=present.image)
+        if price.long is None:
+            price = msgspec.structs.replace(price, long=present.long)
     facts = _facts(model, listed) if model else ()
     kept = _why_kept(route, listed)
     if route is None:
@@ -189,16 +195,23 @@ def _change(
     )
 
 
-def _price_of(row: Price | None) -> ListPrice | None:
-    if row is None:
-        return None
+def price_of(row: Price) -> ListPrice:
+    """What a stored price says, as a list would."""
     return ListPrice(
         input=row.input_nanos_per_mtok,
         output=row.output_nanos_per_mtok,
         cache_read=row.cache_read_nanos_per_mtok,
         cache_write=row.cache_write_nanos_per_mtok,
         image=row.image_nanos,
+        long=_long_price_of(row),
     )
+
+
+def _long_price_of(row: Price) -> LongPrice | None:
+    above, (given, output, read, write) = row.long_above_tokens, row.given_for_long()
+    if above is None or given is None or output is None:
+        return None
+    return LongPrice(above=above, input=given, output=output, cache_read=read, cache_write=write)
 
 
 def _why_kept(route: Route | None, listed: Listed) -> list[str]:
@@ -250,7 +263,8 @@ def _gone(routes: dict[str, Route], *, known: set[str], at: datetime) -> list[Ch
     present = _present([route.model.model_id for route in missing], at=at)
     found = []
     for route in missing:
-        price = _price_of(present[route.model.model_id][1])
+        row = present[route.model.model_id][1]
+        price = price_of(row) if row else None
         listed = Listed(id=route.upstream_model)
         model = route.model
         found.append(Change("gone", listed, model.model_id, model.kind, price, None))
@@ -303,15 +317,24 @@ def price_text(price: ListPrice | None) -> str:
         return "no price"
     if is_free(price):
         return "free"
+    if price.image and not (price.input or price.output):
+        return f"${usd(price.image)} an image"
+    text = _token_text(price)
+    return text if price.image is None else f"{text}, ${usd(price.image)} an image"
+
+
+def long_price_text(price: LongPrice) -> str:
+    """``above 200,000 tokens of input: $6 in, $22.5 out`` per million tokens."""
+    return f"above {price.above:,} tokens of input: {_token_text(price)}"
+
+
+def _token_text(price: ListPrice | LongPrice) -> str:
     words = {
         "in": price.input,
         "out": price.output,
         "cached": price.cache_read,
         "cache write": price.cache_write,
-        "an image": price.image,
     }
-    if price.image and not (price.input or price.output):
-        words = {"an image": price.image}
     return ", ".join(f"${usd(nanos)} {word}" for word, nanos in words.items() if nanos is not None)
 
 

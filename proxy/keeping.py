@@ -136,6 +136,21 @@ def transcript_of(actor: Actor, completion: "Completion", *, at: datetime) -> Ke
         return Kept(None, None, until)
 
 
+def read(actor: Actor, completion: "Completion", *, at: datetime) -> Kept | None:
+    """Like transcript_of. That somebody reads what another wrote is on the trail."""
+    found = transcript_of(actor, completion, at=at)
+    if found is not None and completion.user_id != actor.user_id:
+        audit.record(
+            action="transcript.read",
+            actor=actor,
+            target_kind="completion",
+            target_id=completion.pk,
+            after={"member": completion.user_id},
+            at=at,
+        )
+    return found
+
+
 # --- Writing them -----------------------------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ class Taken:
 async def take(order: Order) -> Taken:
     """Raises TooManyRequests, saying whose limit of what, and when to come back."""
     tokens = order.call.prompt_tokens_estimate(order.offer.context_window)
-    asks, leases = [], []
+    asks, leases, holder = [], [], new_id("call")
     for who, subject in _subjects(order).items():
         rates = settings.ROOCLOUD_LIMITS[who]
         for what, cost in (("requests", 1), ("tokens", tokens)):
@@ -43,7 +43,7 @@ async def take(order: Order) -> Taken:
                 burst = max(per_minute // 2, 1)
                 asks.append(Ask(f"{who}:{what}:{subject}", per_minute, burst, cost))
         if most := rates["at_once"]:
-            leases.append(Lease(f"{who}:at_once:{subject}", most, new_id("call")))
+            leases.append(Lease(f"{who}:at_once:{subject}", most, holder))
     verdict = await limits.take(asks, leases)
     if verdict.refused:
         raise _refusal(verdict)
@@ -77,5 +77,5 @@ def _headers(verdict: Verdict, *, at: datetime) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def give_back(taken: Taken) -> None:
-    await limits.give_back(taken.leases)
+def give_back(taken: Taken) -> None:
+    limits.give_back(taken.leases)

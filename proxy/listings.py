@@ -51,7 +51,14 @@ PROVIDERS = {
     "groq": Provider("api.groq.com", "groq"),
     "openrouter": Provider("openrouter.ai", "openrouter"),
 }
-_OTHER_NAMES = {"gemini": "google"}
+#: Names of providers in price files -> here.
+_OTHER_NAMES = {
+    "gemini": "google",
+    "bedrock_converse": "bedrock",
+    "amazon-bedrock": "bedrock",
+    "vertex_ai-anthropic_models": "vertex",
+    "google-vertex-anthropic": "vertex",
+}
 
 
 def provider_at(base_url: str) -> str | None:
@@ -60,19 +67,37 @@ def provider_at(base_url: str) -> str | None:
     return next((name for name, known in PROVIDERS.items() if known.host == host), None)
 
 
+def dotted(name: str) -> str:
+    """Claude's names as clients have them, after OpenRouter: ``claude-opus-4.6``."""
+    return re.sub(r"-(\d+)-(\d{1,2})(?=-|$)", r"-\1.\2", name)
+
+
 _Nanos = Annotated[int, msgspec.Meta(ge=0, le=_DEAREST * _NANOS_PER_USD)]
 _Tokens = Annotated[int, msgspec.Meta(ge=1, le=_MOST_TOKENS)]
 
 
+class LongPrice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What all tokens of a request cost whose whole input is more than ``above`` tokens. Amounts as
+    those of ListPrice."""
+
+    above: _Tokens
+    input: _Nanos
+    output: _Nanos
+    cache_read: _Nanos | None = None
+    cache_write: _Nanos | None = None
+
+
 class ListPrice(msgspec.Struct, frozen=True, omit_defaults=True):
     """Nano-dollars per million tokens; None for a cache class that is priced as input. image: of
-    one that is made, where tokens do not say what it costs; None: not said."""
+    one that is made, where tokens do not say what it costs; None: not said. long: None: not
+    said."""
 
     input: _Nanos
     output: _Nanos
     cache_read: _Nanos | None = None
     cache_write: _Nanos | None = None
     image: _Nanos | None = None
+    long: LongPrice | None = None
 
 
 Kind = Literal["language", "embedding", "image"]
@@ -126,7 +151,8 @@ def read_file(body: bytes) -> Catalogues:
         if not isinstance(entry, dict):
             continue
         if isinstance(entry.get("models"), dict):
-            found[name] = _usable(_models_dev(entry["models"]))
+            whose = _OTHER_NAMES.get(str(name), str(name))
+            found[whose] = _usable(_models_dev(entry["models"]))
         elif isinstance(provider := entry.get("litellm_provider"), str):
             provider = _OTHER_NAMES.get(provider, provider)
             found.setdefault(provider, []).extend(_litellm(name, entry))
@@ -190,7 +216,12 @@ def _of_seed(entry: dict[str, Any]) -> Listed:
         context_window=_tokens(entry.get("context_window")),
         max_tokens=_tokens(entry.get("max_tokens")),
         tags=_strings(entry.get("tags"), []),
-        price=_price(*(price.get(name) for name in _TOKEN_CLASSES), per=1),
+        price=_with_long(
+            _price(*(price.get(name) for name in _TOKEN_CLASSES), per=1),
+            _object(price.get("long")).get("above"),
+            _object(price.get("long")),
+            per=1,
+        ),
         notes=_strings(entry.get("notes"), []),
     )
 
@@ -203,12 +234,10 @@ def _models_dev(models: dict[str, Any]) -> Iterator[Listed]:
             continue
         cost, limit = _object(entry.get("cost")), _object(entry.get("limit"))
         inputs = _strings(_object(entry.get("modalities")).get("input"), [])
-        tiers = _objects([*_objects(cost.get("tiers")), *cost.values()])
-        is_dearer = any(_float(tier.get("input")) > _float(cost.get("input")) for tier in tiers)
-        price = _price(
-            cost.get("input"), cost.get("output"), cost.get("cache_read"), cost.get("cache_write"),
-            per=1,
-        )  # fmt: skip
+        price = _price(*(cost.get(name) for name in _TOKEN_CLASSES), per=1)
+        long, notes = _models_dev_long(cost)
+        if long:
+            price = _with_long(price, long[0], long[1], per=1)
         yield Listed(
             id=model_id,
             kind=kind,
@@ -218,8 +247,26 @@ def _models_dev(models: dict[str, Any]) -> Iterator[Listed]:
             tags=_tags(vision="image" in inputs, reasoning=entry.get("reasoning") is True),
             price=price if kind != "image" else _of_images(price),
             deprecated=entry.get("status") == "deprecated",
-            notes=["dearer for long prompts at the provider"] if is_dearer else [],
+            notes=notes,
         )
+
+
+def _models_dev_long(cost: dict[str, Any]) -> tuple[tuple[int, dict[str, Any]] | None, list[str]]:
+    """((tokens, prices beyond them) or None, notes). Of several steps the first is taken: beyond
+    the next one it is still dearer."""
+    steps = {}
+    for tier in _objects(cost.get("tiers")):
+        bound = _object(tier.get("tier"))
+        if bound.get("type") == "context" and (above := _tokens(bound.get("size"))):
+            steps[above] = tier
+    for name, tier in cost.items():
+        if isinstance(tier, dict) and (found := _OVER.match(name)):
+            steps[int(found[1]) * 1000] = tier
+    if not steps:
+        return None, []
+    above = min(steps)
+    notes = ["dearer still for longer prompts at the provider"] if len(steps) > 1 else []
+    return (above, steps[above]), notes
 
 
 def _models_dev_kind(model_id: str, entry: dict[str, Any]) -> Kind | None:
@@ -241,7 +288,7 @@ def _litellm(name: str, entry: dict[str, Any]) -> Iterator[Listed]:
     context = entry.get("max_input_tokens", entry.get("max_tokens"))
     most = entry.get("max_output_tokens", entry.get("max_tokens"))
     yield Listed(
-        id=name.removeprefix(f"{entry['litellm_provider']}/"),
+        id=name.removeprefix(f"{entry['litellm_provider']}/").removeprefix("vertex_ai/"),
         kind=kind,
         context_window=_tokens(context),
         max_tokens=_tokens(most) if kind == "language" else None,
@@ -259,7 +306,15 @@ def _litellm_price(kind: Kind, entry: dict[str, Any]) -> ListPrice | None:
     read = entry.get("cache_read_input_token_cost")
     write = entry.get("cache_creation_input_token_cost")
     if kind == "language":
-        return _price(given, output, read, write, per=_MTOK)
+        price = _price(given, output, read, write, per=_MTOK)
+        above = min((int(m[1]) for key in entry if (m := _TIER.match(key))), default=None)
+        if above is None:
+            return price
+        beyond = {
+            name: entry.get(f"{key}_above_{above}k_tokens")
+            for name, key in _LITELLM_CLASSES.items()
+        }
+        return _with_long(price, above * 1000, beyond, per=_MTOK)
     if kind == "embedding":
         return _price(given, output or 0, None, None, per=_MTOK)
     made = entry.get("output_cost_per_image_token", output)
@@ -269,11 +324,7 @@ def _litellm_price(kind: Kind, entry: dict[str, Any]) -> ListPrice | None:
 
 
 def _litellm_notes(kind: Kind, entry: dict[str, Any]) -> list[str]:
-    notes = [
-        f"dearer above {found[1]} tokens at the provider"
-        for key in entry
-        if (found := _TIER.match(key))
-    ][:1]
+    notes = []
     if kind == "image" and _float(entry.get("input_cost_per_image_token")) > _float(
         entry.get("input_cost_per_token")
     ):
@@ -298,7 +349,15 @@ _LITELLM_ENDPOINTS = {
 }
 #: A price of one size, under a name that no upstream knows.
 _SIZED = re.compile(r"(^|/)\d+-x-\d+/")
-_TIER = re.compile(r"^input_cost_per_token_above_(\d+k)_tokens$")
+_TIER = re.compile(r"^input_cost_per_token_above_(\d+)k_tokens$")
+_LITELLM_CLASSES = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cache_read": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+}
+#: models.dev's name for what long prompts cost, with thousands of tokens.
+_OVER = re.compile(r"^context_over_(\d+)k$")
 
 
 def _of_list(entry: dict[str, Any]) -> Listed | None:
@@ -412,6 +471,23 @@ def _price(given: Any, output: Any, read: Any, write: Any, *, per: int) -> ListP
     if nanos[0] is None or nanos[1] is None:
         return None
     return ListPrice(nanos[0], nanos[1], nanos[2], nanos[3])
+
+
+def _with_long(
+    price: ListPrice | None, above: Any, beyond: dict[str, Any], *, per: int
+) -> ListPrice | None:
+    """With what long prompts cost; a class that is not named for them costs what it always does.
+    None if a named one cannot be understood: to charge the price of short prompts would be wrong.
+    """
+    tokens = _tokens(above)
+    if price is None or tokens is None:
+        return price
+    named = {name: value for name in _TOKEN_CLASSES if (value := beyond.get(name)) is not None}
+    nanos = {name: _usd(value, per=per) for name, value in named.items()}
+    if None in nanos.values():
+        return None
+    usual = {name: getattr(price, name) for name in _TOKEN_CLASSES}
+    return msgspec.structs.replace(price, long=LongPrice(above=tokens, **{**usual, **nanos}))
 
 
 def _of_images(by_token: ListPrice | None, *, each: int | None = None) -> ListPrice | None:

@@ -1,5 +1,6 @@
 """Upstream providers, the catalogue of models with their prices, and what was completed."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlsplit
@@ -266,6 +267,17 @@ class Price(models.Model):
     image_nanos = models.BigIntegerField(
         null=True, blank=True, help_text="Of one image, where tokens do not say what it costs."
     )
+    long_above_tokens = models.PositiveIntegerField(
+        "long prompts are above",
+        null=True,
+        blank=True,
+        help_text="Tokens of the whole input, cached ones included. A request with more of them "
+        "has the prices below for all of its tokens. Empty: one price for every length.",
+    )
+    long_input_nanos_per_mtok = models.BigIntegerField(null=True, blank=True)
+    long_output_nanos_per_mtok = models.BigIntegerField(null=True, blank=True)
+    long_cache_read_nanos_per_mtok = models.BigIntegerField(null=True, blank=True)  # None: as input
+    long_cache_write_nanos_per_mtok = models.BigIntegerField(null=True, blank=True)  # the same
 
     unscoped = models.Manager["Price"]()
 
@@ -282,6 +294,33 @@ class Price(models.Model):
                 condition=Q(image_nanos=None) | Q(image_nanos__gte=0),
                 name="proxy_price_of_images_not_negative",
             ),
+            CheckConstraint(
+                condition=Q(
+                    long_above_tokens=None,
+                    long_input_nanos_per_mtok=None,
+                    long_output_nanos_per_mtok=None,
+                    long_cache_read_nanos_per_mtok=None,
+                    long_cache_write_nanos_per_mtok=None,
+                )
+                | Q(
+                    long_above_tokens__gt=0,
+                    long_input_nanos_per_mtok__gte=0,
+                    long_output_nanos_per_mtok__gte=0,
+                    long_input_nanos_per_mtok__isnull=False,
+                    long_output_nanos_per_mtok__isnull=False,
+                )
+                & (
+                    Q(long_cache_read_nanos_per_mtok=None)
+                    | Q(long_cache_read_nanos_per_mtok__gte=0)
+                )
+                & (
+                    Q(long_cache_write_nanos_per_mtok=None)
+                    | Q(long_cache_write_nanos_per_mtok__gte=0)
+                ),
+                name="proxy_price_of_long_prompts_whole",
+                violation_error_message="Long prompts need a number of tokens, a price of input "
+                "and one of output, or nothing at all.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -296,17 +335,34 @@ class Price(models.Model):
             self.cache_write_nanos_per_mtok,
         )
 
-    def rates(self) -> Rates:
-        """Cache classes without a price of their own cost what input costs."""
-        given = self.input_nanos_per_mtok
-        read, write = self.cache_read_nanos_per_mtok, self.cache_write_nanos_per_mtok
-        return Rates(
-            input=given,
-            output=self.output_nanos_per_mtok,
-            cache_read=given if read is None else read,
-            cache_write=given if write is None else write,
-            image=self.image_nanos or 0,
+    def given_for_long(self) -> tuple[int | None, ...]:
+        """What it says of tokens of long prompts, class by class."""
+        return (
+            self.long_input_nanos_per_mtok,
+            self.long_output_nanos_per_mtok,
+            self.long_cache_read_nanos_per_mtok,
+            self.long_cache_write_nanos_per_mtok,
         )
+
+    def rates(self) -> Rates:
+        rates = _rates(self.given(), image=self.image_nanos or 0)
+        if self.long_above_tokens is None:
+            return rates
+        beyond = _rates(self.given_for_long(), image=rates.image)
+        return replace(rates, above=self.long_above_tokens, beyond=beyond)
+
+
+def _rates(given: tuple[int | None, ...], *, image: int) -> Rates:
+    """Cache classes without a price of their own cost what input costs."""
+    base, output, read, write = given
+    base = base or 0
+    return Rates(
+        input=base,
+        output=output or 0,
+        cache_read=base if read is None else read,
+        cache_write=base if write is None else write,
+        image=image,
+    )
 
 
 def _of_actor(actor: "Actor") -> Q:
@@ -580,3 +636,44 @@ class UsageDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.model_id}"
+
+
+class UsageTaskQuerySet(models.QuerySet["UsageTask"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        return self.filter(_of_actor(actor))
+
+
+class UsageTask(models.Model):
+    """The same for each task of somebody's; ``task_id`` is empty for what belongs to none."""
+
+    day = models.DateField()
+    organization_id = models.CharField(max_length=40, blank=True)
+    user_id = models.CharField(max_length=40)
+    task_id = models.CharField(max_length=64, blank=True)
+    model_id = models.CharField(max_length=200)
+    upstream_name = models.CharField(max_length=60)
+    completions = models.BigIntegerField()
+    prompt_tokens = models.BigIntegerField()  # cached ones included
+    completion_tokens = models.BigIntegerField()
+    cost_nanos = models.BigIntegerField()
+
+    unscoped = UsageTaskQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(UsageTaskQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=[
+                    "organization_id", "day", "user_id", "task_id", "model_id", "upstream_name",
+                ],
+                name="proxy_usage_task_once",
+            )
+        ]  # fmt: skip
+        indexes = [
+            models.Index(
+                fields=["user_id", "organization_id", "day"], name="proxy_usage_task_of_user"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.task_id}"

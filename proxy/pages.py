@@ -93,7 +93,7 @@ def completion(request: HttpRequest, completion_id: str) -> HttpResponse:
     context = {
         "found": found,
         "row": found.completion,
-        "kept": keeping.transcript_of(actor, found.completion, at=timezone.now()),
+        "kept": keeping.read(actor, found.completion, at=timezone.now()),
         "may_set": actor.organization_id is None or policy.is_admin(actor),
     }
     return render(request, "proxy/completion.html", context)

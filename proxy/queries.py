@@ -140,10 +140,19 @@ def has_models(*, at: datetime) -> bool:
 
 
 def models_of(actor: Actor, *, at: datetime) -> list[tuple[str, str]]:
-    """(id, name) of each model that the actor may use."""
-    return [(entry["id"], entry["name"]) for entry in models(actor, at=at)]
+    """(id, name) of each model that the actor may use: of language, as editors list them, then of
+    other kinds, which they do not."""
+    language = [(entry["id"], entry["name"]) for entry in models(actor, at=at)]
+    rows = LanguageModel.objects.visible_to(actor).exclude(kind=LanguageModel.Kind.LANGUAGE)
+    allow_list = orgs.organization_settings(actor).allow_list
+    return language + [
+        (row.model_id, row.name or row.model_id)
+        for row in rows.priced(at).order_by("model_id")
+        if allow_list.allows(PROVIDER, row.model_id)
+        and (actor.key is None or actor.key.allows(row.model_id))
+    ]
 
 
 def model_choices(actor: Actor) -> list[tuple[str, str]]:
-    """The same, for the provider sign-up page."""
-    return models_of(actor, at=timezone.now())
+    """(id, name) of each model that the actor's editor can use, for the provider sign-up page."""
+    return [(entry["id"], entry["name"]) for entry in models(actor, at=timezone.now())]

@@ -1,8 +1,8 @@
 """Settlements: each completion's end is written down and charged once, however often that fails.
 
-Nobody waits for one: the client has its answer. Those that end while one batch is written go into
-the next together, and what the database does not take now is tried again for as long as the process
-lives; if it dies, the sweep settles its completions at what was last saved (C4).
+Nobody waits for one: the client has its answer. Those that end within a moment are written
+together, and what the database does not take now is tried again for as long as the process lives;
+if it dies, the sweep settles its completions at what was last saved (C4).
 """
 
 import asyncio
@@ -20,6 +20,8 @@ from roocloud.lib.threads import run_db
 logger = logging.getLogger(__name__)
 
 _BATCH = 128
+#: Seconds from the beginning of one batch to that of the next.
+_EVERY_S = 0.05
 #: Seconds between two tries; the last one goes on.
 _AGAIN_S = (0.1, 0.5, 2, 5, 10, 20, 30, 60)
 #: Seconds that an answer waits for its settlement; for longer only if the database is down.
@@ -34,6 +36,7 @@ class _Lane:
         self.waiting: deque[Result] = deque()
         self.worker: asyncio.Task[None] | None = None
         self.awaited: dict[str, asyncio.Event] = {}
+        self._next_at = 0.0  # loop time of the next batch
 
     def put(self, result: Result) -> None:
         self.waiting.append(result)
@@ -52,8 +55,10 @@ class _Lane:
             del self.awaited[key]
 
     async def _work(self) -> None:
-        failures = 0
+        failures, loop = 0, asyncio.get_running_loop()
         while self.waiting:
+            await asyncio.sleep(self._next_at - loop.time())
+            self._next_at = loop.time() + _EVERY_S
             batch = [self.waiting.popleft() for _ in range(min(len(self.waiting), _BATCH))]
             try:
                 await _settle(batch)
@@ -73,7 +78,10 @@ _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lane] = WeakKeyDictionary(
 
 
 def settle(result: Result) -> None:
-    """Take over what is to be settled."""
+    """Take over what is to be settled. What its call left of its room is free from now on."""
+    admitted = result.admitted
+    worst_nanos = admitted.order.worst_nanos
+    holds.ended(admitted.hold, worst_nanos=worst_nanos, cost_nanos=result.cost_nanos)
     _lanes.setdefault(asyncio.get_running_loop(), _Lane()).put(result)
 
 
@@ -109,7 +117,5 @@ async def _settle(batch: Sequence[Result]) -> None:
         holds.abandon(admitted.hold)
         return
     for result, cost in zip(batch, costs, strict=True):
-        admitted = result.admitted
-        worst = admitted.order.worst_nanos
-        holds.settled(admitted.hold, worst_nanos=worst, cost_nanos=cost)
+        holds.settled(result.admitted.hold)
         metrics.count(result, cost)

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Model, Q, QuerySet, Sum, Value
 
 from accounts import api_keys
 from accounts import queries as people
 from accounts.actors import Actor
 from credits import queries as credit
-from proxy.models import Completion, CompletionQuerySet, UsageDay
+from proxy.models import Completion, CompletionQuerySet, UsageDay, UsageTask
 from proxy.pricing import FREE, Usage, classes, cost_nanos
 from roocloud.lib.text import is_storable
 from tasks_sharing import queries as tasks
@@ -25,6 +25,8 @@ from tasks_sharing.bills import Bill
 if TYPE_CHECKING:
     from credits.models import Entry
     from proxy.models import Price
+
+M = TypeVar("M", bound=Model)
 
 PAGE = 50
 #: Days that the page shows where none are chosen.
@@ -145,15 +147,18 @@ def _line(row: Completion, emails: Mapping[str, str]) -> list[object]:
 
 
 def _days(actor: Actor, filters: Filters) -> QuerySet[UsageDay]:
+    return _rolled_up(UsageDay.objects.visible_to(actor), actor, filters)
+
+
+def _rolled_up(rows: QuerySet[M], actor: Actor, filters: Filters) -> QuerySet[M]:
+    """The daily sums that the filters leave."""
     exact = {
         "user_id": filters.member if filters.is_team else actor.user_id,
         "model_id": filters.model,
         "upstream_name": filters.upstream,
     }
     wanted = {name: value for name, value in exact.items() if value}
-    return UsageDay.objects.visible_to(actor).filter(
-        Q(**wanted), day__gte=filters.first, day__lte=filters.last
-    )
+    return rows.filter(Q(**wanted), day__gte=filters.first, day__lte=filters.last)
 
 
 def totals(actor: Actor, filters: Filters) -> dict[str, int]:
@@ -206,13 +211,15 @@ def breakdown(actor: Actor, filters: Filters, *, by: str) -> list[Part]:
 
 def _by_task_fact(actor: Actor, filters: Filters, *, by: str) -> list[Part]:
     """Through the dearest tasks; the rest is one part, as is what belongs to none."""
+    rows: QuerySet[Any]
+    if filters.is_of_one:
+        rows = completions(actor, filters).ended().order_by().annotate(completions=Value(1))
+    else:
+        rows = _rolled_up(UsageTask.objects.visible_to(actor), actor, filters)
     grouped = list(
-        completions(actor, filters)
-        .ended()
-        .order_by()
-        .values_list("user_id", "task_id")
+        rows.values_list("user_id", "task_id")
         .annotate(
-            count=Count("pk"),
+            count=Sum("completions"),
             tokens=Sum("prompt_tokens") + Sum("completion_tokens"),
             cost=Sum("cost_nanos"),
         )
@@ -300,6 +307,7 @@ class Explained:
     images_nanos: int  # those charged by the piece
     sum_nanos: int  # of the lines, rounded up once
     price: "Price | None"
+    is_long: bool  # the lines are at the rates of long prompts
     entry: "Entry | None"
 
 
@@ -329,5 +337,6 @@ def explained(actor: Actor, completion_id: str) -> Explained | None:
         images_nanos=row.images * rates.image,
         sum_nanos=cost_nanos(used, rates),
         price=row.price,
+        is_long=rates.holding(used.prompt) is not rates,
         entry=credit.charge_of(row.pk, hold_id=row.hold_id),
     )

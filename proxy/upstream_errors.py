@@ -72,6 +72,16 @@ def refusal_in(event: bytes, upstream: str, *, retry_after: str | None) -> Upstr
     return refusal(upstream, status, event, retry_after=retry_after)
 
 
+def refusal_instead(
+    body: bytes, upstream: str, *, retry_after: str | None
+) -> UpstreamRefused | None:
+    """What a body with status 200 refuses; None for one that answers, whatever else it says."""
+    document = _document(body) if b'"error"' in body else None
+    if not isinstance(document, dict) or document.get("choices") or document.get("data"):
+        return None
+    return refusal_in(body, upstream, retry_after=retry_after)
+
+
 def status_of(error: Mapping[str, Any]) -> int:
     """The status that an error would have had as an answer of its own; 500 for an unknown one."""
     for said in (error.get("code"), error.get("type")):

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from io import BytesIO
 
 import aiohttp
 
@@ -15,7 +16,7 @@ from proxy.calls import CHAT, Call
 from proxy.catalogue import Way
 from proxy.dialects import Translator
 from proxy.routing import breaker, in_order
-from proxy.upstream_errors import UpstreamRefused, refusal, refusal_in
+from proxy.upstream_errors import UpstreamRefused, refusal, refusal_in, refusal_instead
 from roocloud.lib import outbound
 
 #: How many requests one call may cause; clients repeat failed calls themselves (PX3).
@@ -25,6 +26,7 @@ _SMALL = 2**16
 #: Bytes of messages beyond which a body is rewritten, and signed, beside the event loop.
 _LARGE = 2**18
 _MAX_ERROR = 2**16
+_MAX_ANSWER = 64 * 2**20
 _ERROR_S = 10
 #: Bytes of a stream among which its first event is looked for.
 _MAX_HEAD = 2**20
@@ -40,22 +42,25 @@ class Attempts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One that has begun. Of a stream, head is what came up to its first event, as clients read
-    it, and the translator goes on from there."""
+    """Of a stream, one that has begun: head is what came up to its first event, as clients read
+    it, and the translator goes on from there. Of another, its whole body."""
 
     way: Way
     response: aiohttp.ClientResponse
     translator: Translator
     head: bytes = b""
+    body: bytes = b""
 
 
 @asynccontextmanager
-async def answer(admitted: Admitted, attempts: Attempts) -> AsyncIterator[Answer]:
+async def answer(
+    admitted: Admitted, attempts: Attempts, note_first_byte: Callable[[], None]
+) -> AsyncIterator[Answer]:
     """The first upstream's good answer; leaving the context cuts the upstream off.
 
-    What fails for reasons of its own (no connection, 429, 5xx, an error in place of a stream's
-    first event) is followed by the next way, before the first byte alone. Raises UpstreamRefused as
-    the last one refused.
+    What fails for reasons of its own (no connection, 429, 5xx, an error in place of an answer or of
+    a stream's first event) is followed by the next way, before the first byte alone. Raises
+    UpstreamRefused as the last one refused.
     """
     order = admitted.order
     ways = in_order(order.ways, key=order.task_id or order.actor.user_id)
@@ -67,7 +72,7 @@ async def answer(admitted: Admitted, attempts: Attempts) -> AsyncIterator[Answer
             break
         attempts.upstream = way.upstream
         try:
-            begun = await _ask(admitted, way)
+            begun = await _ask(admitted, way, note_first_byte)
         except UpstreamRefused as fault:
             refused = fault
             attempts.failed.append({"upstream": way.upstream, "error": fault.code})
@@ -100,7 +105,7 @@ class _BrokeOff(UpstreamRefused):
     is_passing = True
 
 
-async def _ask(admitted: Admitted, way: Way) -> Answer:
+async def _ask(admitted: Admitted, way: Way, note_first_byte: Callable[[], None]) -> Answer:
     """Raises UpstreamRefused, and InvalidInput for a call that this kind of upstream cannot be
     asked."""
     name = way.upstream
@@ -121,6 +126,10 @@ async def _ask(admitted: Admitted, way: Way) -> Answer:
             begun = await _begin(way, response, admitted.order.call)
         if begun is None:
             raise await _refusal(name, response)
+        if admitted.order.call.is_stream:
+            note_first_byte()
+        else:
+            begun = replace(begun, body=await _whole(begun, note_first_byte))
         breaker.succeeded(way.upstream_id)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as fault:
         breaker.failed(way.upstream_id, now=time.monotonic())
@@ -162,6 +171,28 @@ async def _begin(way: Way, response: aiohttp.ClientResponse, call: Call) -> Answ
     raise refused
 
 
+async def _whole(begun: Answer, note_first_byte: Callable[[], None]) -> bytes:
+    """The body of an answer in one piece. Some upstreams send their errors so, under 200. Raises
+    UpstreamRefused."""
+    name, response, parts, size = begun.way.upstream, begun.response, [], 0
+    try:
+        async for data in response.content.iter_any():
+            note_first_byte()
+            parts.append(data)
+            size += len(data)
+            if size > _MAX_ANSWER:
+                raise UpstreamRefused(502, "upstream_failed", "The answer is too large")
+        body = b"".join(parts)
+        wait = response.headers.get("Retry-After")
+        if size <= _MAX_ERROR and (refused := refusal_instead(body, name, retry_after=wait)):
+            raise refused
+    except (aiohttp.ClientError, TimeoutError) as fault:
+        raise UpstreamRefused(502, "upstream_failed", f"The upstream {name} broke off") from fault
+    finally:
+        response.close()
+    return body
+
+
 async def _head(way: Way, response: aiohttp.ClientResponse, translator: Translator) -> bytes:
     """What comes of a stream up to its first event. Nothing has gone to the client by then, so an
     error in its place is a refusal like any other (PX2). Raises UpstreamRefused."""
@@ -184,7 +215,7 @@ async def _head(way: Way, response: aiohttp.ClientResponse, translator: Translat
 
 def _first_event(lines: bytes) -> bytes:
     """The payload of the first event among the lines; nothing if there is none."""
-    payloads = (line[5:].strip() for line in lines.split(b"\n") if line.startswith(b"data:"))
+    payloads = (line[5:].strip() for line in BytesIO(lines) if line.startswith(b"data:"))
     return next((payload for payload in payloads if payload), b"")
 
 

@@ -135,10 +135,10 @@ async def _within_limits(app: App, scope: Scope, path: str, receive: Receive, se
             raise BodyTooLarge(has_more=message.get("more_body", False))
         return message
 
-    async def watched(message: Message) -> None:
+    def watched(message: Message) -> Awaitable[None]:
         nonlocal started
         started = True
-        await send(message)
+        return send(message)
 
     try:
         await app(scope, counted, watched)

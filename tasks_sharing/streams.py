@@ -112,7 +112,7 @@ async def _serve(scope: Scope, receive: Receive, send: Send, is_ending: Callable
             task.cancel()
         with suppress(asyncio.CancelledError, TimeoutError):
             await following
-        await limits.give_back([lease])
+        limits.give_back([lease])
 
 
 async def _gone(receive: Receive) -> None:

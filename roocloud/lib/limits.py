@@ -29,6 +29,8 @@ ALONE = 0.25
 #: Seconds during which Redis is not asked again after it did not answer.
 _SHUN_S = 2.0
 _TIMEOUT_S = 0.5
+#: Seconds within which a lease that was given back is ended.
+_END_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,52 +68,72 @@ class Verdict:
     reset_s: float
 
 
-# ARGV[1]: JSON, a list of what is asked, done in order; each is {buckets: [key, microseconds a unit
-# takes, burst, cost], leases to take: [key, most, holder, seconds], leases to end: [key, holder]}.
-# Answers for each {index of the refused key or 0, microseconds to wait, then for each bucket the
-# microseconds by which it is ahead of now}.
+# ARGV[1]: JSON, {buckets: [key, microseconds a unit takes, burst], leases: [key, most, seconds],
+# parts: what is asked, done in order}. A part is {[bucket, cost] to take of, [lease, holder] to
+# take, [lease, holder] to end}; buckets and leases are named by their place in those lists.
+# Answers for each part {index of the refused key or 0, microseconds to wait, then for each bucket
+# the microseconds by which it is ahead of now}. A bucket is read and written once, however many
+# parts name it.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
+local asked = cjson.decode(ARGV[1])
+local ahead, taken, working, joined = {}, {}, {}, {}
+
+for b, bucket in ipairs(asked.buckets) do
+  ahead[b] = math.max(tonumber(redis.call('GET', bucket[1]) or '0') - now, 0)
+end
+for l, lease in ipairs(asked.leases) do
+  redis.call('ZREMRANGEBYSCORE', lease[1], '-inf', now)
+end
 
 local function take(buckets, leases)
-  local ahead, result = {}, {0, 0}
-  for i, bucket in ipairs(buckets) do
-    local key, unit, burst, cost = unpack(bucket)
-    local before = math.max(tonumber(redis.call('GET', key) or '0') - now, 0)
-    local after = before + unit * math.min(cost, burst)
-    if after > unit * burst then
-      return {i, after - unit * burst, before}
+  local after, result = {}, {0, 0}
+  for i, one in ipairs(buckets) do
+    local b, cost = one[1], one[2]
+    local _, unit, burst = unpack(asked.buckets[b])
+    after[i] = ahead[b] + unit * math.min(cost, burst)
+    if after[i] > unit * burst then
+      return {i, after[i] - unit * burst, ahead[b]}
     end
-    ahead[i] = after
-    result[2 + i] = after
+    result[2 + i] = after[i]
   end
-  for i, lease in ipairs(leases) do
-    local key, most, holder = unpack(lease)
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-    if redis.call('ZCARD', key) >= most and not redis.call('ZSCORE', key, holder) then
+  for i, one in ipairs(leases) do
+    local l = one[1]
+    local key, most = unpack(asked.leases[l])
+    working[l] = working[l] or redis.call('ZCARD', key)
+    if working[l] >= most and not redis.call('ZSCORE', key, one[2]) then
       return {#buckets + i, 1000000}
     end
   end
-  for i, bucket in ipairs(buckets) do
-    local full_at = string.format('%.0f', now + ahead[i])
-    redis.call('SET', bucket[1], full_at, 'PX', math.ceil(ahead[i] / 1000) + 1)
+  for i, one in ipairs(buckets) do
+    ahead[one[1]], taken[one[1]] = after[i], true
   end
-  for _, lease in ipairs(leases) do
-    local key, _, holder, life = unpack(lease)
-    redis.call('ZADD', key, now + life * 1000000, holder)
-    redis.call('EXPIRE', key, life + 1)
+  for _, one in ipairs(leases) do
+    local l = one[1]
+    local key, _, life = unpack(asked.leases[l])
+    working[l] = working[l] + redis.call('ZADD', key, now + life * 1000000, one[2])
+    joined[l] = true
   end
   return result
 end
 
 local results = {}
-for n, asked in ipairs(cjson.decode(ARGV[1])) do
-  local buckets, leases, ended = unpack(asked)
-  for _, lease in ipairs(ended) do
-    redis.call('ZREM', lease[1], lease[2])
+for n, part in ipairs(asked.parts) do
+  local buckets, leases, ended = unpack(part)
+  for _, one in ipairs(ended) do
+    local l = one[1]
+    local gone = redis.call('ZREM', asked.leases[l][1], one[2])
+    working[l] = working[l] and working[l] - gone
   end
   results[n] = take(buckets, leases)
+end
+for b in pairs(taken) do
+  local full_at = string.format('%.0f', now + ahead[b])
+  redis.call('SET', asked.buckets[b][1], full_at, 'PX', math.ceil(ahead[b] / 1000) + 1)
+end
+for l in pairs(joined) do
+  redis.call('EXPIRE', asked.leases[l][1], asked.leases[l][3] + 1)
 end
 return results
 """
@@ -182,26 +204,82 @@ class _Part:
     leases: Sequence[Lease] = ()
     ended: Sequence[Lease] = ()
 
-    def plain(self) -> list[list[list[Any]]]:
-        """As the script reads it."""
-        return [
-            [[_name(a.key), 60_000_000 / a.per_minute, a.burst, a.cost] for a in self.asks],
-            [[_name(one.key), one.most, one.holder, LEASE_S] for one in self.leases],
-            [[_name(one.key), one.holder] for one in self.ended],
+
+def _document(parts: Sequence[_Part]) -> bytes:
+    """As the script reads it."""
+    buckets: dict[str, tuple[int, list[Any]]] = {}
+    leases: dict[str, tuple[int, list[Any]]] = {}
+
+    def bucket(ask: Ask) -> int:
+        if ask.key not in buckets:
+            plain = [_name(ask.key), 60_000_000 / ask.per_minute, ask.burst]
+            buckets[ask.key] = len(buckets) + 1, plain
+        return buckets[ask.key][0]
+
+    def lease(one: Lease) -> int:
+        if one.key not in leases:
+            leases[one.key] = len(leases) + 1, [_name(one.key), one.most, LEASE_S]
+        return leases[one.key][0]
+
+    plain_parts = [
+        [
+            [[bucket(ask), ask.cost] for ask in part.asks],
+            [[lease(one), one.holder] for one in part.leases],
+            [[lease(one), one.holder] for one in part.ended],
         ]
+        for part in parts
+    ]
+    return msgspec.json.encode(
+        {
+            "buckets": [plain for _, plain in buckets.values()],
+            "leases": [plain for _, plain in leases.values()],
+            "parts": plain_parts,
+        }
+    )
 
 
 class _Shared:
-    """Connections to Redis for one event loop. What is asked at the same moment goes together."""
+    """Connections to Redis for one event loop. What is asked at the same moment goes together, and
+    leases end with what is asked next."""
 
     def __init__(self) -> None:
         self.client: Any = redis.asyncio.Redis.from_url(
             settings.REDIS_URL, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
         )
         self.parts: Batches[_Part, list[float]] = Batches(self._do)
+        self._ended: list[Lease] = []
+        self._ending: asyncio.Task[None] | None = None
+
+    def end(self, leases: Sequence[Lease]) -> None:
+        """Within _END_S."""
+        self._ended += leases
+        if self._ending is None or self._ending.done():
+            self._ending = asyncio.get_running_loop().create_task(self._end_soon())
+
+    async def _end_soon(self) -> None:
+        await asyncio.sleep(_END_S)
+        await self._end()
+
+    async def _end(self) -> None:
+        if not self._ended:
+            return
+        try:
+            await self.parts.submit(_Part())
+        except (RedisError, OSError, TimeoutError):
+            _shun()
+
+    async def close(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+        await self._end()
+        await self.client.aclose()
 
     async def _do(self, parts: Sequence[_Part]) -> Sequence[list[float]]:
-        document = msgspec.json.encode([part.plain() for part in parts])
+        if ended := self._ended:
+            self._ended = []
+            parts = [_Part(ended=ended), *parts]
+            return (await self._do(parts))[1:]
+        document = _document(parts)
         try:
             answers = await self.client.evalsha(_SCRIPT_SHA, 0, document)
         except NoScriptError:  # a Redis that was restarted
@@ -229,7 +307,7 @@ async def close() -> None:
     """End the running loop's connections, for shutdown."""
     shared = _loops.pop(asyncio.get_running_loop(), None)
     if shared is not None:
-        await shared.client.aclose()
+        await shared.close()
 
 
 async def take(asks: Sequence[Ask], leases: Sequence[Lease] = ()) -> Verdict:
@@ -259,15 +337,11 @@ async def renew(leases: Sequence[Lease]) -> None:
         local.take((), leases, share=1)
 
 
-async def give_back(leases: Sequence[Lease]) -> None:
-    """End leases."""
+def give_back(leases: Sequence[Lease]) -> None:
+    """End leases, of this event loop at once, of others in a moment."""
     local.give_back(leases)
-    if not leases or not settings.REDIS_URL or time.monotonic() < _shunned_until:
-        return
-    try:
-        await _redis().parts.submit(_Part(ended=leases))
-    except (RedisError, OSError, TimeoutError):
-        _shun()
+    if leases and settings.REDIS_URL and time.monotonic() >= _shunned_until:
+        _redis().end(leases)
 
 
 async def _shared(asks: Sequence[Ask], leases: Sequence[Lease]) -> list[float] | None:

@@ -44,6 +44,12 @@ def hold(account, usd, *, at=NOON, **subjects):
     return placed
 
 
+def hold_with_spare(account, usd, *, spare):
+    request = actions.HoldRequest(account.pk, usd * USD, {}, spare_nanos=spare * USD)
+    (placed,) = actions.place_holds([request], at=NOON)
+    return placed
+
+
 def spend(account, usd, *, at=NOON, **subjects):
     placed = hold(account, usd, at=at, **subjects)
     if isinstance(placed, Exception):
@@ -54,6 +60,30 @@ def spend(account, usd, *, at=NOON, **subjects):
 def settle(placed, usd, *, at=NOON):
     charge = actions.Charge(placed, new_id("run"), int(usd * USD))
     actions.settle_holds([charge], closing=[placed], at=at)
+
+
+class TestSpareRoom:
+    """What lies idle for later calls is never what another one lacks."""
+
+    def test_is_set_aside_where_there_is_plenty(self, account):  # it has $100
+        assert hold_with_spare(account, 1, spare=4).amount_nanos == 5 * USD
+        assert Account.unscoped.get().held_nanos == 5 * USD
+
+    def test_is_not_where_credit_runs_low(self, account):
+        spend(account, 30)
+        assert hold_with_spare(account, 1, spare=4).amount_nanos == 1 * USD
+
+    def test_is_not_where_a_budget_runs_low(self, account, limit):
+        limit(usd=50)
+        assert hold_with_spare(account, 1, spare=4).amount_nanos == 1 * USD
+        assert BudgetSpan.unscoped.get().held_nanos == 1 * USD
+
+    def test_counts_against_budgets_like_the_rest(self, account, limit):
+        limit(usd=90)
+        placed = hold_with_spare(account, 1, spare=4)
+        assert BudgetSpan.unscoped.get().held_nanos == placed.amount_nanos == 5 * USD
+        settle(placed, 1)
+        assert BudgetSpan.unscoped.get().held_nanos == 0
 
 
 class TestRoom:

@@ -96,6 +96,15 @@ def _message(model: str, body: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
+def _error_of(model: str) -> dict[str, Any] | None:
+    """What ``refuses-429-in-words`` says."""
+    _, *code, words = f"{model}-".split("-", 2)
+    if not code:
+        return None
+    said = int(code[0]) if code[0].isdigit() else code[0]
+    return {"message": words.replace("-", " "), "code": said}
+
+
 class FakeUpstream:
     """requests: what it was asked, in order. produced: chunks that it wrote, per model."""
 
@@ -123,6 +132,8 @@ class FakeUpstream:
         if body.get("stream") and "unstreamed" not in model:
             return await self._stream(request, model)
         message = _message(model, body)
+        if model.startswith("refuses"):
+            return web.json_response({"error": _error_of(model)})
         if "unhurried" in model:
             await asyncio.sleep(0.5)
         answer = {
@@ -213,10 +224,7 @@ class FakeUpstream:
     async def _refusals(self, model: str) -> AsyncIterator[bytes]:
         """Streams that do not begin: ``refuses-429-in-words``, ``hollow``."""
         yield b": PROCESSING\n\n"
-        _, *code, words = f"{model}-".split("-", 2)
-        if code:
-            said = int(code[0]) if code[0].isdigit() else code[0]
-            error = {"message": words.replace("-", " "), "code": said}
+        if error := _error_of(model):
             yield b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
 
     async def _events(self, model: str) -> AsyncIterator[bytes]:

@@ -20,7 +20,8 @@ from roocloud.lib.money import NANOS_PER_USD as USD
 from roocloud.lib.refusals import InvalidInput
 from tests import factories
 from tests.fakes.upstream import IMAGE, KEY, fake_upstream
-from tests.proxy.test_completions import MESSAGES, settled
+from tests.proxy.test_completions import MESSAGES, all_settled, settled
+from tests.proxy.test_keys import make
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -343,6 +344,26 @@ class TestImagesByChat:
         status, answer = post(self.PATH, self.body("fake/chat", stream=True))
         assert (status, answer["error"]["param"]) == (400, "stream")
         assert upstream.requests == []
+
+
+def test_a_key_is_limited_to_models_of_every_kind(live_url, offered, account, alice, upstream):
+    """MO9: it may be given those that editors do not list, and none else on any route."""
+    made = make(alice, model_ids=["fake/embed", "fake/inline"])
+    client = openai.OpenAI(base_url=f"{live_url}/proxy/v1", api_key=made.secret, max_retries=0)
+    client.embeddings.create(model="fake/embed", input="A")
+    client.images.generate(model="fake/inline", prompt="A cat")
+    asked = len(upstream.requests)
+    for refused in (
+        lambda: client.embeddings.create(model="fake/embed-silent", input="A"),
+        lambda: client.images.generate(model="fake/tokens", prompt="A cat"),
+        lambda: client.chat.completions.create(
+            model="fake/plain", messages=[{"role": "user", "content": "Hello"}]
+        ),
+    ):
+        with pytest.raises(openai.PermissionDeniedError, match="does not allow"):
+            refused()
+    assert len(upstream.requests) == asked
+    all_settled()
 
 
 def test_create_model_sets_the_kind_and_the_price_of_an_image(offered):

@@ -40,11 +40,14 @@ async def draw(order) -> Admitted:
     return Admitted(new_completion_id(), await holds.draw(order), order)
 
 
+def result_of(call, usage=USED) -> Result:
+    cost, at = call.cost_nanos(usage), timezone.now()
+    return Result(call, "done", usage, cost, False, "", "east", (), 1, at)
+
+
 async def settle(*calls, usage=USED) -> None:
-    at = timezone.now()
-    results = [Result(call, "done", usage, False, "", "east", (), 1, at) for call in calls]
-    for result in results:
-        settling.settle(result)
+    for call in calls:
+        settling.settle(result_of(call, usage))
     await settling.settled()
 
 
@@ -62,6 +65,20 @@ async def test_later_calls_take_the_room_that_ended_ones_left(order):
 
     assert [call.hold is calls[0].hold for call in later] == [True, True, False]
     await settle(calls[3], *later)
+    assert (await standing(order))[1] == 0
+
+
+async def test_the_room_of_an_ended_call_is_free_before_it_is_charged(order):
+    calls = await asyncio.gather(*(draw(order) for _ in range(2)))
+    for call in calls:
+        settling.settle(result_of(call))
+
+    later = await draw(order)
+
+    assert later.hold is calls[0].hold
+    await settling.settled()
+    assert later.hold.free_nanos == order.worst_nanos - 2 * calls[0].cost_nanos(USED)
+    await settle(later)
     assert (await standing(order))[1] == 0
 
 
@@ -142,6 +159,19 @@ async def test_one_that_many_came_to_is_kept_for_a_moment(order):
         while (await standing(order))[1]:  # noqa: ASYNC110 - the database is asked
             await asyncio.sleep(0.05)
     assert not await sync_to_async(Hold.unscoped.open().exists)()
+
+
+async def test_where_calls_are_many_room_is_set_aside_for_more(order):
+    """Else each call that finds none would wait for a transaction of its own."""
+    few = await asyncio.gather(*(draw(order) for _ in range(holds.BUSY_CALLS)))
+    assert few[0].hold.hold.amount_nanos == holds.BUSY_CALLS * order.worst_nanos
+
+    call = await draw(order)
+
+    assert call.hold.hold.amount_nanos == (1 + holds.SPARE_CALLS) * order.worst_nanos
+    more = await asyncio.gather(*(draw(order) for _ in range(holds.SPARE_CALLS)))
+    assert {one.hold for one in more} == {call.hold}
+    await settle(*few, call, *more)
 
 
 async def test_the_end_of_the_process_gives_back_what_was_kept(order):

@@ -3,16 +3,19 @@
 import json
 from io import StringIO
 
+import msgspec
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from audit.models import Entry
-from proxy import actions, imports, listings
-from proxy.listings import Listed, ListPrice, read_file, read_list
+from proxy import actions, clouds, imports, listings
+from proxy.listings import Listed, ListPrice, LongPrice, read_file, read_list
 from proxy.models import LanguageModel, Price, Route, Upstream
+from proxy.pricing import Rates
 from roocloud.lib.money import NANOS_PER_USD as USD
 from roocloud.lib.refusals import InvalidInput
+from tests.fakes.clouds import ACCESS_KEY, SECRET_KEY
 from tests.fakes.lister import KEY, fake_lister
 
 LITELLM = {
@@ -147,8 +150,9 @@ class TestReading:
         ]  # fmt: skip
         gemini, painter = found["google"]
         assert (gemini.id, painter.id) == ("gemini-2.5-pro", "gemini-9-flash-image")
-        assert gemini.price == ListPrice(5 * USD // 4, 10 * USD)
-        assert gemini.notes == ["dearer above 200k tokens at the provider"]
+        assert gemini.price == ListPrice(
+            5 * USD // 4, 10 * USD, long=LongPrice(200_000, 5 * USD // 2, 10 * USD)
+        )  # what is not said of long prompts is as of others
         assert (painter.kind, painter.price) == (
             "image", ListPrice(3 * USD // 10, 30 * USD, image=39 * USD // 1000),
         )  # fmt: skip
@@ -175,9 +179,12 @@ class TestReading:
         assert (glm.id, glm.name, glm.context_window, glm.max_tokens) == (
             "z-ai/glm-5", "GLM-5", 200_000, 131_072,
         )  # fmt: skip
-        assert glm.price == ListPrice(600_000_000, 2_080_000_000, 120_000_000)
+        assert glm.price == ListPrice(
+            600_000_000, 2_080_000_000, 120_000_000,
+            long=LongPrice(200_000, 1_200_000_000, 4 * USD, 120_000_000),
+        )  # fmt: skip
         assert glm.tags == ["vision", "reasoning"]
-        assert glm.notes == ["dearer for long prompts at the provider"]
+        assert glm.notes == []
         assert (free.price, free.deprecated, free.notes) == (ListPrice(0, 0), True, [])
         assert (painter.kind, painter.price) == ("image", None), "0 is no price of an image"
         assert (small.kind, small.context_window, small.max_tokens, small.price) == (
@@ -343,6 +350,44 @@ class TestTaking:
         assert (change.kind, change.price) == ("image", ListPrice(6, 0, image=7))
         [change] = differ(upstream, [Listed(id="flux", price=ListPrice(5, 0))])
         assert change.state == "same"
+
+    def test_a_price_of_long_prompts(self, upstream):
+        priced = ListPrice(5, 25, 1, long=LongPrice(2000, 10, 40, 2))
+        take_all(upstream, [Listed(id="m", price=priced)])
+        assert Price.unscoped.get().rates() == Rates(
+            5, 25, 1, 5, above=2000, beyond=Rates(10, 40, 2, 10)
+        )
+        entry = Entry.objects.get(action="model.price_saved")
+        assert entry.after == {
+            "nanos_per_mtok": [5, 25, 1, None],
+            "long": {"above_tokens": 2000, "nanos_per_mtok": [10, 40, 2, None]},
+        }
+
+        [change] = differ(upstream, [Listed(id="m", price=priced)])
+        assert change.state == "same"
+        [change] = differ(upstream, [Listed(id="m", price=ListPrice(6, 25, 1))])
+        assert change.price == msgspec.structs.replace(priced, input=6), "left as it is"
+        assert change.notes == [
+            "above 2,000 tokens of input: $0.00000001 in, $0.00000004 out, $0.000000002 cached"
+        ]
+        take_all(upstream, [Listed(id="m", price=ListPrice(6, 25, 1))])
+        assert Price.unscoped.latest("valid_from").rates().beyond == Rates(10, 40, 2, 10)
+
+    @pytest.mark.parametrize("wrong", ["-1", "x", True, 10**9])
+    def test_a_price_of_long_prompts_that_cannot_be_understood_is_none(self, wrong):
+        """Else long prompts would be sold at the price of short ones."""
+        document = json.loads(json.dumps(LITELLM))
+        document["gemini/gemini-2.5-pro"]["input_cost_per_token_above_200k_tokens"] = wrong
+        assert read_file(bytes_of(document))["google"][0].price is None
+
+    def test_of_several_steps_the_first_is_taken_and_a_note_says_so(self):
+        document = json.loads(json.dumps(MODELS_DEV))
+        document["openrouter"]["models"]["z-ai/glm-5"]["cost"]["tiers"] = [
+            {"input": 0.9, "output": 3, "tier": {"type": "context", "size": 32_000}}
+        ]
+        glm = read_file(bytes_of(document))["openrouter"][0]
+        assert glm.price.long == LongPrice(32_000, 9 * USD // 10, 3 * USD, 120_000_000)
+        assert glm.notes == ["dearer still for longer prompts at the provider"]
 
     def test_a_kind_that_the_list_knows_better_is_shown(self, upstream):
         take_all(upstream, [Listed(id="bge", price=ListPrice(1, 0))])
@@ -554,3 +599,77 @@ class TestTheCommand:
         upstream.save()
         with pytest.raises(CommandError, match=named):
             run(*args)
+
+
+def at_clouds(*ids, usd=5) -> dict[str, object]:
+    """litellm's file with those ids: of Bedrock, and behind ``vertex_ai/`` of Vertex."""
+    cost = {"mode": "chat", "input_cost_per_token": usd / 10**6, "output_cost_per_token": 1e-5}
+    return {
+        name: {**cost, "litellm_provider": "vertex_ai-anthropic_models" if "vertex_ai/" in name
+               else "bedrock_converse"}
+        for name in ids
+    }  # fmt: skip
+
+
+OPUS_AT_BEDROCK = [
+    f"{geography}anthropic.claude-opus-4-6-v1"
+    for geography in ("", "global.", "us.", "eu.", "au.", "apac.")
+]
+
+
+class TestClouds:
+    """Claude at Bedrock and Vertex, where a model has an id for each place that answers it."""
+
+    @pytest.mark.parametrize(
+        ("region", "begins"),
+        [
+            ("us-east-1", "us.anthropic."), ("eu-central-1", "eu.anthropic."),
+            ("ap-southeast-2", "au.anthropic."), ("ap-south-1", "apac.anthropic."),
+            ("ap-northeast-1", "apac.anthropic."), ("sa-east-1", "global.anthropic."),
+        ],
+    )  # fmt: skip
+    def test_bedrock_is_asked_by_the_profile_of_its_own_geography(self, region, begins):
+        (known,) = read_file(bytes_of(at_clouds(*OPUS_AT_BEDROCK))).values()
+        address = f"https://bedrock-runtime.{region}.amazonaws.com"
+        assert [one.id for one in clouds.fitting(address, known)] == [f"{begins}claude-opus-4-6-v1"]
+
+    def test_vertex_is_asked_by_the_plain_id(self):
+        file = at_clouds(
+            "vertex_ai/claude-opus-4-6@default", "vertex_ai/claude-opus-4-6",
+            "vertex_ai/claude-haiku-4-5@20251001", "vertex_ai/mistral-large",
+        )  # fmt: skip
+        (known,) = read_file(bytes_of(file)).values()
+        address = "https://us-east5-aiplatform.googleapis.com/v1/projects/p/locations/us-east5"
+        assert [one.id for one in clouds.fitting(address, known)] == [
+            "claude-opus-4-6", "claude-haiku-4-5@20251001",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("listed_id", "name"),
+        [
+            ("us.anthropic.claude-opus-4-6-v1", "anthropic/claude-opus-4.6"),
+            ("anthropic.claude-opus-4-1-20250805-v1:0", "anthropic/claude-opus-4.1"),
+            ("anthropic.claude-3-5-sonnet-20241022-v2:0", "anthropic/claude-3.5-sonnet"),
+            ("claude-haiku-4-5@20251001", "anthropic/claude-haiku-4.5"),
+            ("anthropic.claude-sonnet-5", "anthropic/claude-sonnet-5"),
+            ("meta.llama3-70b-instruct-v1:0", None),
+        ],
+    )
+    def test_a_model_has_the_name_that_clients_ask_for(self, listed_id, name):
+        assert clouds.model_id(listed_id) == name
+
+    def test_a_file_is_imported_with_their_ids_and_prices(self, db, tmp_path):
+        actions.put_upstream(
+            name="aws", kind=Upstream.Kind.BEDROCK, api_key=f"{ACCESS_KEY}:{SECRET_KEY}",
+            base_url="https://bedrock-runtime.eu-west-1.amazonaws.com", by=None, at=timezone.now(),
+        )  # fmt: skip
+        file = tmp_path / "prices.json"
+        file.write_bytes(bytes_of(at_clouds(*OPUS_AT_BEDROCK)))
+
+        run(str(file), upstream="aws", apply=True)
+
+        model = LanguageModel.unscoped.get()
+        assert model.model_id == "anthropic/claude-opus-4.6"
+        assert model.routes.get().upstream_model == "eu.anthropic.claude-opus-4-6-v1"
+        assert model.prices.get().given() == (5 * USD, 10 * USD, None, None)
+        assert "1 the same" in run(str(file), upstream="aws")

@@ -174,6 +174,18 @@ class TestATranscript:
                     found = keeping.transcript_of(actor, completion, at=timezone.now())
                     assert bool(found) == (sees and org == acme)
 
+    def test_is_read_by_an_admin_on_the_trail_and_by_its_member_off_it(
+        self, client, completion, alice, bob, rhea, acme
+    ):
+        """L4"""
+        for person in (bob, rhea, alice):
+            client.force_login(person)
+            client.get(f"/usage/{completion.pk}")
+        (entry,) = Entry.objects.filter(action="transcript.read")
+        assert (entry.actor_id, entry.target_id, entry.organization_id, entry.after) == (
+            alice.pk, completion.pk, acme.pk, {"member": bob.pk},
+        )  # fmt: skip
+
     def test_is_in_no_list_no_export_no_admin_and_no_audit(
         self, client, completion, alice, bob, acme
     ):

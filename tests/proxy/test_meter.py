@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 from proxy.meter import StreamMeter, meter_answer, read_usage
 from proxy.pricing import Rates, Usage, cost_nanos, worst_case_nanos
 
+STEPPED = Rates(
+    input=3 * 10**9, output=15 * 10**9, cache_read=3 * 10**8, cache_write=3 * 10**9, above=1000,
+    beyond=Rates(input=6 * 10**9, output=22 * 10**9, cache_read=6 * 10**8, cache_write=6 * 10**9),
+)  # fmt: skip
 RATES = Rates(input=3 * 10**9, output=15 * 10**9, cache_read=3 * 10**8, cache_write=375 * 10**7)
 
 
@@ -212,6 +217,25 @@ class TestPrices:
 
     def test_free_is_free(self):
         assert cost_nanos(Usage(10**9, 10**9), Rates(0, 0, 0, 0)) == 0
+
+    def test_above_its_number_of_tokens_a_prompt_has_other_prices_for_all_of_them(self):
+        assert cost_nanos(Usage(1000, 10), STEPPED) == 1000 * 3000 + 10 * 15_000
+        assert cost_nanos(Usage(1001, 10, cache_read=1), STEPPED) == 1000 * 6000 + 600 + 10 * 22_000
+
+    def test_a_price_that_only_long_prompts_have_is_not_free(self):
+        assert not replace(STEPPED, input=0, output=0, cache_read=0, cache_write=0).is_free
+
+    @given(st.integers(0, 2000), st.integers(0, 2000), st.integers(0, 100), st.integers(0, 2000))
+    def test_no_prompt_costs_more_than_the_worst_case_on_either_side(
+        self, prompt, read, out, spare
+    ):
+        """C3"""
+        usage = Usage(prompt, out, cache_read=min(read, prompt))
+        for rates in (STEPPED, replace(STEPPED, beyond=Rates(1, 1, 1, 1))):  # dearer, cheaper
+            worst = worst_case_nanos(
+                prompt_tokens=prompt + spare, completion_tokens=out, rates=rates
+            )
+            assert cost_nanos(usage, rates) <= worst
 
     @given(*[st.integers(0, 10**6)] * 4, st.integers(0, 10**6))
     def test_no_usage_within_bounds_costs_more_than_the_worst_case(

@@ -7,9 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from accounts.models import User
 from audit.models import Entry
 from proxy import actions, catalogue
 from proxy.models import LanguageModel, Price, Upstream
+from proxy.pricing import Rates
 from roocloud.lib.money import NANOS_PER_USD as USD
 from tests import factories
 
@@ -260,3 +262,68 @@ def test_a_key_is_sealed_for_its_row(upstream):
     """I2"""
     assert "sk-1" not in upstream.sealed_api_key
     assert upstream.api_key() == "sk-1"
+
+
+class TestPricesInTheAdmin:
+    """They are typed and shown in USD per million tokens; one that counted is never changed."""
+
+    @pytest.fixture
+    def model(self, upstream):
+        return make(upstream)
+
+    @pytest.fixture
+    def save(self, model, client, alice):
+        """``save(input_nanos_per_mtok="6", …)`` adds a price on the model's page."""
+        User.objects.filter(pk=alice.pk).update(is_staff=True, is_superuser=True)
+        client.force_login(alice)
+        route = model.routes.get()
+
+        def post(**price):
+            rows = {"routes": [1, 1], "prices": [0, 0], "prices-2": [1, 0], "aliases": [0, 0]}
+            form = {
+                f"{prefix}-{name}_FORMS": count
+                for prefix, (total, initial) in rows.items()
+                for name, count in (("TOTAL", total), ("INITIAL", initial))
+            }
+            form |= {
+                "model_id": model.model_id, "kind": "language", "context_window": 1000,
+                "max_tokens": 100, "tags": "[]", "settings": "{}", "versioned_settings": "{}",
+                "visible": "on", "routes-0-id": route.pk, "routes-0-model": model.pk,
+                "routes-0-upstream": route.upstream_id, "routes-0-upstream_model": "m",
+                "routes-0-priority": 0, "routes-0-weight": 1, "routes-0-enabled": "on",
+                "prices-2-0-model": model.pk, "prices-2-0-valid_from_0": "2026-03-01",
+                "prices-2-0-valid_from_1": "12:00:00",
+            }  # fmt: skip
+            form |= {f"prices-2-0-{name}": value for name, value in price.items()}
+            return client.post(f"/admin/proxy/languagemodel/{model.pk}/change/", form)
+
+        return post
+
+    def test_a_new_one(self, save, model, client):
+        answer = save(
+            input_nanos_per_mtok="2.5", output_nanos_per_mtok="$15", cache_read_nanos_per_mtok="0.25",
+            long_above_tokens="272000", long_input_nanos_per_mtok="5", long_output_nanos_per_mtok="22.5",
+        )  # fmt: skip
+        assert answer.status_code == 302, answer.context["errors"]
+        row = model.prices.latest("pk")
+        assert row.rates() == Rates(
+            2_500_000_000, 15 * USD, 250_000_000, 2_500_000_000, above=272_000,
+            beyond=Rates(5 * USD, 22_500_000_000, 5 * USD, 5 * USD),
+        )  # fmt: skip
+        page = client.get(f"/admin/proxy/languagemodel/{model.pk}/change/").text
+        assert "$2.5 in, $15 out, $0.25 cached" in page
+        assert "above 272,000 tokens of input: $5 in, $22.5 out" in page
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"input_nanos_per_mtok": "-1", "output_nanos_per_mtok": "1"},
+            {"input_nanos_per_mtok": "much", "output_nanos_per_mtok": "1"},
+            {"input_nanos_per_mtok": "1"},
+            {"input_nanos_per_mtok": "1", "output_nanos_per_mtok": "1", "long_above_tokens": "9"},
+        ],
+    )
+    def test_one_that_makes_no_sense_is_refused(self, save, model, wrong):
+        before = model.prices.count()
+        assert save(**wrong).status_code == 200
+        assert model.prices.count() == before

@@ -165,18 +165,28 @@ class TestFallback:
         assert [attempt["upstream"] for attempt in row.attempts] == ["first"]
 
     @pytest.mark.parametrize(
-        ("what", "error"),
+        ("what", "error", "stream"),
         [
-            ("refuses-529", "upstream_failed"), ("refuses-429", "rate_limit_exceeded"),
-            ("refuses-rate_limit_exceeded", "rate_limit_exceeded"),
-            ("refuses-oddly", "upstream_failed"), ("hollow", "upstream_failed"),
-            ("unstreamed", "upstream_failed"),
+            ("refuses-529", "upstream_failed", True),
+            ("refuses-529", "upstream_failed", False),
+            ("refuses-429", "rate_limit_exceeded", True),
+            ("refuses-rate_limit_exceeded", "rate_limit_exceeded", True),
+            ("refuses-rate_limit_exceeded", "rate_limit_exceeded", False),
+            ("refuses-oddly", "upstream_failed", True),
+            ("refuses-oddly", "upstream_failed", False),
+            ("hollow", "upstream_failed", True),
+            ("unstreamed", "upstream_failed", True),
         ],
-    )  # fmt: skip
-    def test_a_stream_that_begins_with_an_error_has_not_begun(self, client, what, error):
-        """PX2: its status is 200, and nothing of it has gone to the client."""
-        answer = ask(client, f"m/{what}", stream=True)
-        assert "".join(c.choices[0].delta.content or "" for c in answer if c.choices)
+    )
+    def test_an_error_under_200_is_no_answer(self, client, what, error, stream):
+        """PX2: nothing of it has gone to the client."""
+        answer = ask(client, f"m/{what}", stream=stream)
+        text = (
+            "".join(c.choices[0].delta.content or "" for c in answer if c.choices)
+            if stream
+            else answer.choices[0].message.content
+        )
+        assert text == "Hello from the fake upstream."
         all_settled()
         row = Completion.unscoped.get()
         assert (row.upstream_name, row.status) == ("good", "done")
@@ -189,11 +199,12 @@ class TestFallback:
             ("refuses-400-too-many-tokens", 400, "context_length_exceeded"),
         ],
     )
-    def test_an_error_of_the_callers_in_a_stream_has_its_status(
-        self, client, second, what, status, code
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_an_error_of_the_callers_under_200_has_its_status(
+        self, client, second, what, status, code, stream
     ):
         with pytest.raises(openai.BadRequestError) as refused:
-            ask(client, f"m/{what}", stream=True)
+            ask(client, f"m/{what}", stream=stream)
         assert (refused.value.status_code, refused.value.body["code"]) == (status, code)
         assert len(second.requests) == 1
         all_settled()

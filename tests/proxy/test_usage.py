@@ -18,7 +18,7 @@ from orgs import documents
 from proxy import actions, admission, catalogue, usage_days
 from proxy.calls import read
 from proxy.holds import OpenHold
-from proxy.models import Completion, UsageDay, new_completion_id
+from proxy.models import Completion, Price, UsageDay, new_completion_id
 from proxy.pricing import Usage
 from roocloud.lib.money import NANOS_PER_USD as USD
 from tasks_sharing import actions as tasks
@@ -83,6 +83,7 @@ def finish(
             one,
             status,
             used,
+            one.cost_nanos(used),
             estimated,
             error,
             upstream,
@@ -174,15 +175,15 @@ class TestTheDailySums:
         UsageDay.unscoped.filter(model_id="v/one").update(cost_nanos=1)
 
         call_command("rebuild_usage")
-        assert "2 daily sums, 1 of them" in capsys.readouterr().out
+        assert "4 daily sums, 1 of them" in capsys.readouterr().out
         call_command("rebuild_usage")
-        assert "2 daily sums, 0 of them" in capsys.readouterr().out
+        assert "4 daily sums, 0 of them" in capsys.readouterr().out
 
-    def test_cost_a_settlement_one_statement_whatever_its_size(
+    def test_cost_a_settlement_two_statements_whatever_its_size(
         self, models, alice, acme, django_assert_num_queries, django_assert_max_num_queries
     ):
         some, many = [begin(alice, acme)], [begin(alice, acme) for _ in range(20)]
-        with django_assert_max_num_queries(9) as few:
+        with django_assert_max_num_queries(10) as few:
             finish_only(some)
         with django_assert_num_queries(len(few.captured_queries)):
             finish_only(many)
@@ -192,7 +193,10 @@ def finish_only(admitted):
     used = Usage(100, 10)
     at = timezone.now()
     admission.settle(
-        [admission.Result(one, "done", used, False, "", "east", (), 1, at) for one in admitted],
+        [
+            admission.Result(one, "done", used, one.cost_nanos(used), False, "", "east", (), 1, at)
+            for one in admitted
+        ],
         closing=[one.hold.hold for one in admitted],
     )
 
@@ -345,11 +349,20 @@ class TestThePage:
             answer = client.get(f"/usage?by={by}&of={of}")
             return {part.name: part.tokens for part in answer.context["breakdown"]}
 
+        def of_task(task, by):
+            answer = client.get(f"/usage?by={by}&task={task}")
+            return {part.name: part.tokens for part in answer.context["breakdown"]}
+
         assert parts("repository") == {"shop": 2000, "No repository known": 500}
         assert parts("mode") == {"code": 1000, "ask": 1000, "No mode known": 500}
         assert parts("repository", of="all") == {
             "shop": 2000, "docs": 1000, "No repository known": 500,
         }  # fmt: skip
+        assert {by: of_task("t-1", by) for by in ("repository", "mode")} == {
+            "repository": {"shop": 1000}, "mode": {"code": 1000},
+        }  # fmt: skip
+        Completion.unscoped.update(prompt_tokens=10**6)
+        assert parts("mode") == {"code": 1000, "ask": 1000, "No mode known": 500}, "sums are read"
 
 
 class TestOneCompletion:
@@ -370,6 +383,25 @@ class TestOneCompletion:
         ):  # fmt: skip
             assert said in text, said
         assert row.cost_nanos == Decimal("0.0087165") * USD
+
+    def test_of_a_long_prompt_is_explained_at_its_prices(self, client, complete, alice, acme):
+        """MO6: the same rates as it was held and charged with."""
+        Price.unscoped.filter(model__model_id="v/one").update(
+            long_above_tokens=3000, long_input_nanos_per_mtok=6 * USD,
+            long_output_nanos_per_mtok=22 * USD, long_cache_read_nanos_per_mtok=6 * USD // 10,
+        )  # fmt: skip
+        catalogue.forget()
+        short = complete(alice, acme, Usage(3000, 100))
+        long = complete(alice, acme, Usage(3001, 100, cache_read=1000))
+        client.force_login(alice)
+
+        text = text_of(client.get(f"/usage/{long.pk}"))
+
+        assert (short.cost_nanos, long.cost_nanos) == (10_500_000, 12_006_000 + 600_000 + 2_200_000)
+        assert "2,001 input" in text
+        assert "\N{MULTIPLICATION SIGN} $6.00 / M" in text
+        assert "above 3,000 tokens" in text
+        assert "above 3,000 tokens" not in text_of(client.get(f"/usage/{short.pk}"))
 
     def test_of_a_failure_says_that_nothing_is_to_pay(self, client, complete, alice, acme):
         """MO4"""

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from proxy import imports, listings, probe
+from proxy import clouds, imports, listings, probe
 from proxy.imports import Change
 from proxy.listings import Catalogues, Listed
 from proxy.models import LanguageModel, Upstream
@@ -81,8 +81,9 @@ class Command(BaseCommand):
     def _listed(
         self, upstream: Upstream, catalogues: Catalogues, options: dict[str, Any]
     ) -> list[Listed]:
-        provider = options["provider"] or listings.provider_at(upstream.base_url) or ""
-        known = catalogues.get(provider) or catalogues.get("", [])
+        at = upstream.base_url
+        provider = options["provider"] or listings.provider_at(at) or clouds.cloud_at(at) or ""
+        known = clouds.fitting(at, catalogues.get(provider) or catalogues.get("", []))
         if options["own_list"]:
             return listings.completed_by(probe.models_of(upstream), known)
         if not known:
