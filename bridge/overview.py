@@ -7,8 +7,8 @@ from enum import StrEnum
 import msgspec
 
 from accounts.actors import Actor
-from bridge.models import Instance
-from bridge.schemas import ExtensionInstance, Message
+from bridge.models import Command, Instance
+from bridge.schemas import ExtensionInstance, Message, StartTask
 from roocloud.lib.text import clean_label
 from tasks_sharing.blocks import Block
 from tasks_sharing.kinds import block_of
@@ -25,6 +25,7 @@ _HOLDING = frozenset(
 )  # fmt: skip
 
 _reader = msgspec.json.Decoder(ExtensionInstance)
+_starts = msgspec.json.Decoder(StartTask)
 
 
 class State(StrEnum):
@@ -66,8 +67,7 @@ class Editor:
     def place(self) -> str:
         """Repository or folder, branch, computer."""
         git = self.instance.git_properties
-        folder = self.row.workspace_path.replace("\\", "/").rstrip("/").rpartition("/")[2]
-        name = (git.repository_name if git else None) or folder
+        name = (git.repository_name if git else None) or _name_of(self.row.workspace_path)
         branch = git.default_branch if git else None
         return " · ".join(filter(None, (name, branch, self.row.host)))
 
@@ -111,6 +111,11 @@ class Editor:
     def snapshot(self) -> object:
         """For the script: the instance as the bridge relays it."""
         return msgspec.to_builtins(self.instance)
+
+
+def _name_of(path: str) -> str:
+    """The last part of a path on somebody's computer."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _ask(instance: ExtensionInstance) -> Message | None:
@@ -162,3 +167,25 @@ def find(actor: Actor, instance_id: str, *, at: datetime) -> Editor | None:
     """One of the actor's own, by the editor's id of it."""
     row = Instance.objects.visible_to(actor).filter(instance_id=instance_id).first()
     return _editor(row, at=at) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The start of a task that waits for an editor on a host and folder."""
+
+    command_id: str
+    title: str
+    place: str
+    expires_at: datetime | None
+
+
+def waiting(actor: Actor) -> list[Waiting]:
+    """What the actor gave and was not sent yet, latest first."""
+    rows = Command.objects.visible_to(actor).queued().order_by("-given_at", "pk")[:_MOST]
+    return [_waiting(row) for row in rows]
+
+
+def _waiting(row: Command) -> Waiting:
+    title = clean_label(_starts.decode(row.payload).text, 140) or "A task of images"
+    place = " · ".join(filter(None, (_name_of(row.workspace_path), row.host)))
+    return Waiting(row.pk, title, place, row.expires_at)

@@ -1,6 +1,7 @@
 """``/roomote``: remote control as pages. They are whole without a script, but only to be read: what
 happens, and what is sent, goes over the socket."""
 
+from datetime import datetime
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -26,8 +27,8 @@ _LAST_PART = "1000000"
 @signed_in
 def roomote(request: HttpRequest) -> HttpResponse:
     """``/roomote``: the editors of whoever is signed in."""
-    found = overview.editors(web_actor(request), at=timezone.now())
-    return render(request, "bridge/roomote.html", _listed(found))
+    context = _listed(web_actor(request), at=timezone.now())
+    return render(request, "bridge/roomote.html", context)
 
 
 @require_safe
@@ -39,7 +40,7 @@ def editor(request: HttpRequest, instance_id: str) -> HttpResponse:
     if found is None:
         raise Http404
     context = {
-        **_listed(overview.editors(actor, at=at)),
+        **_listed(actor, at=at),
         **_conversation(actor, found),
         "editor": found,
         "earlier": _earlier(actor, found),
@@ -47,8 +48,10 @@ def editor(request: HttpRequest, instance_id: str) -> HttpResponse:
     return render(request, "bridge/editor.html", context)
 
 
-def _listed(editors: list[Editor]) -> dict[str, Any]:
-    """The editors in the parts of the list, each part with its heading, empty ones too."""
+def _listed(actor: Actor, *, at: datetime) -> dict[str, Any]:
+    """The editors in the parts of the list, each part with its heading, empty ones too; and the
+    starts that wait for one."""
+    editors = overview.editors(actor, at=at)
     headings = {
         State.NEEDS: "Needs you",
         State.RUNNING: "Running",
@@ -59,7 +62,7 @@ def _listed(editors: list[Editor]) -> dict[str, Any]:
         (state, heading, [one for one in editors if one.state is state])
         for state, heading in headings.items()
     ]
-    return {"parts": parts, "is_empty": not editors}
+    return {"parts": parts, "is_empty": not editors, "waiting": overview.waiting(actor)}
 
 
 def _conversation(actor: Actor, editor: Editor) -> dict[str, Any]:

@@ -3,7 +3,8 @@
  * comes, and sends commands: each once, under an id of its own, with what became of it.
  *
  * Events: "state"; "instance" {type, instance, timestamp}; "lost" {instanceId}; "present" {ids}: all
- * editors that are there, after each connecting; "task" (what a task that was joined publishes).
+ * editors that are there, after each connecting; "task" (what a task that was joined publishes); "receipt" {state}: of a
+ * command from any page of this person, or that it was queued.
  */
 import { io } from "socket.io-client";
 
@@ -57,7 +58,10 @@ class BridgeLink extends EventTarget {
     });
     on("instance:lost", (lost) => this.tell("lost", lost));
     on("task:relayed_event", (event) => this.tell("task", event));
-    on("command:updated", (receipt) => this.settle(receipt.key, receipt.state, receipt.reason));
+    on("command:updated", (receipt) => {
+      this.settle(receipt.key, receipt.state, receipt.reason);
+      this.tell("receipt", receipt);
+    });
     addEventListener("online", () => this.wake());
     addEventListener("offline", () => this.probe());
     addEventListener("pageshow", (event) => event.persisted && this.wake());
@@ -164,6 +168,11 @@ class BridgeLink extends EventTarget {
 
   // --- Commands ---------------------------------------------------------------------------------
 
+  /** Take back a start that waits. @param {string} commandId */
+  cancel(commandId) {
+    if (this.socket.connected) this.socket.emit("command:cancel", { commandId });
+  }
+
   /**
    * Send a command. A repetition after a break has the same id, so it never goes out twice.
    * @param {"extension:command" | "task:command"} event
@@ -212,6 +221,7 @@ class BridgeLink extends EventTarget {
       this.open.delete(key);
     }
     command.hear({ key, state, reason: REASONS[reason] ?? reason, at: new Date() });
+    if (state === "queued") this.tell("receipt", { key, state });
   }
 }
 

@@ -24,7 +24,15 @@ class RoomoteHome extends HTMLElement {
     on("state", () => this.showState());
     on("instance", (event) => this.hear(event));
     on("lost", ({ instanceId }) => this.lose(instanceId));
-    on("present", ({ ids }) => this.keepOnly(ids));
+    on("present", ({ ids }) => {
+      this.keepOnly(ids);
+      this.lookAtWaiting();
+    });
+    on("receipt", ({ type, state }) => (type ?? "start_task") === "start_task" && state !== "confirmed" && this.lookAtWaiting());
+    this.addEventListener("click", ({ target }) => {
+      const button = target.closest("[data-cancel]");
+      if (button) bridge.cancel(button.dataset.cancel);
+    }, { signal });
     this.timer = setInterval(() => this.forgetSilent(), 5_000);
     for (const time of this.querySelectorAll("time")) this.showTime(time, new Date(time.dateTime));
     for (const id of bridge.present) this.heard.set(id, Date.now());
@@ -44,6 +52,16 @@ class RoomoteHome extends HTMLElement {
     const state = this.querySelector("[data-part=state]");
     state.dataset.state = this.link.state;
     state.textContent = this.link.words;
+  }
+
+  /** The starts that wait for an editor, as the server has them. */
+  async lookAtWaiting() {
+    const answer = await fetch(this.dataset.path.slice(0, -1)).catch(() => null);
+    if (!answer?.ok || answer.redirected) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.querySelector("[data-part=waiting]");
+    for (const time of fresh.querySelectorAll("time")) this.showTime(time, new Date(time.dateTime));
+    this.querySelector("[data-part=waiting]").replaceWith(fresh);
   }
 
   // --- Rows -------------------------------------------------------------------------------------

@@ -263,11 +263,13 @@ class RoomoteTask extends HTMLElement {
   }
 
   async start(payload) {
-    const running = this.taskId && stateOf(this.instance) !== "idle" ? titleOf(this.instance) : "";
+    const isBusy = this.isOpen && this.taskId && stateOf(this.instance) !== "idle";
+    const running = isBusy ? titleOf(this.instance) : "";
     const warning = `This replaces the task that runs in this editor: “${running}”. It can be resumed later.`;
     if (running && !(await this.confirm("Start a new task?", warning, "Start"))) return;
     this.isNew = false;
-    this.say("extension:command", { type: "start_task", instanceId: this.instanceId, payload }, "New task");
+    const body = { type: "start_task", instanceId: this.instanceId, payload, mayWait: !this.isOpen };
+    this.say("extension:command", body, "New task");
   }
 
   async end() {
@@ -353,8 +355,13 @@ class RoomoteTask extends HTMLElement {
     return this.link.state === "live" && this.isOpen && !this.isLost;
   }
 
+  /** A start can wait for an editor that is not there; nothing else can. */
+  get canQueue() {
+    return this.link.state === "live" && !this.isOpen;
+  }
+
   get startsNew() {
-    return this.isNew || !this.taskId;
+    return this.isNew || !this.taskId || !this.isOpen;
   }
 
   show() {
@@ -368,13 +375,13 @@ class RoomoteTask extends HTMLElement {
     const isRunning = Boolean(this.taskId) && this.isOpen && stateOf(instance) === "running" && !this.question;
     this.composer.offer(instance);
     this.composer.allow({
-      canSend: this.canAct,
+      canSend: this.canAct || this.canQueue,
       canStop: isRunning && !this.startsNew,
-      send: this.startsNew ? "Start" : "Send",
+      send: this.canQueue ? "Queue" : this.startsNew ? "Start" : "Send",
       hint: this.hint(isRunning),
     });
     const fresh = this.querySelector("[data-act=new]");
-    fresh.hidden = !this.taskId;
+    fresh.hidden = !this.taskId || !this.isOpen;
     fresh.setAttribute("aria-pressed", String(Boolean(this.isNew)));
     for (const button of this.querySelectorAll(".head__menu button")) button.disabled = !this.canAct;
     this.querySelector(".head__menu [data-act=stop]").hidden = !this.taskId;
@@ -399,7 +406,7 @@ class RoomoteTask extends HTMLElement {
 
   hint(isRunning) {
     if (this.link.state !== "live") return "Not connected";
-    if (!this.isOpen) return "The editor is closed";
+    if (!this.isOpen) return "A task for its return";
     if (this.isLost) return "Reconnecting …";
     if (this.startsNew) return "What is to be done?";
     if (this.question?.ask === "followup") return "Or your own answer";

@@ -301,8 +301,33 @@ def test_an_editor_that_goes_away_is_marked(world, token, open_page):
     editor, one = follow(world, token, open_page)
     editor.emit("extension:unregister", instance(), None)
     one.page.wait_for_selector("[data-part=link] >> text=Editor offline since")
-    assert one.page.is_disabled("[data-part=main]")
+    assert one.page.is_disabled("[data-act=stop]")
     one.look("roomote-gone", is_whole=False)
+
+
+def test_a_queued_start_can_be_taken_back_and_is_delivered_on_return(world, token, open_page):
+    """D1"""
+    editor, one = follow(world, token, open_page)
+    page = one.page
+    editor.emit("extension:unregister", instance(), None)
+    page.wait_for_selector("[data-part=link] >> text=Editor offline since")
+    for text in ("Take me back", "Write the manual"):
+        page.fill("roomote-composer textarea", text)
+        page.get_by_role("button", name="Queue").click()
+        page.wait_for_selector("[data-part=receipt] >> text=It gets this once when it is back")
+        page.wait_for_function("document.querySelector('roomote-composer textarea').value === ''")
+    page.goto(one.base + "/roomote")
+    page.wait_for_selector("[data-part=state] >> text=Live")
+    one.look("roomote-queued")
+    page.get_by_role("button", name="Take back “Take me back”").click()
+    page.wait_for_selector("text=Take me back", state="detached")
+    idle = instance(task={"taskId": "", "taskStatus": "none"}, instanceId="window-2")
+    back = world.editor(token, window="window-2")
+    back.wait("connect")
+    back.emit("extension:register", idle, None)
+    [heard] = back.wait("extension:relayed_command")
+    assert (heard["type"], heard["payload"]) == ("start_task", {"text": "Write the manual"})
+    page.wait_for_selector("text=Write the manual", state="detached")
 
 
 def test_reads_without_a_script(world, token, alice, open_page):
