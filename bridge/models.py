@@ -95,6 +95,10 @@ class Instance(models.Model):
     def __str__(self) -> str:
         return f"{self.host or 'An editor'}: {self.workspace_path}"
 
+    def is_live(self, at: datetime) -> bool:
+        """As ``InstanceQuerySet.live`` says."""
+        return self.ended_at is None and self.last_seen_at > at - INSTANCE_LIFETIME
+
 
 class Publication(models.Model):
     """A task that an instance has joined and publishes."""

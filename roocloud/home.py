@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from accounts import memberships
 from accounts.actors import Actor, web_actor
 from accounts.queries import has_client
+from bridge import overview as editors
 from credits import overview as budgets
 from credits import queries as credit
 from roocloud.lib.access import public
@@ -44,6 +45,7 @@ def _mine(actor: Actor) -> dict[str, object]:
         "tight": budgets.tight(actor, at=timezone.now())[:TIGHT],
         "tasks": recent,
         "has_client": has_client(actor, at=timezone.now()),
+        "editors": editors.count(actor, at=timezone.now()),
     }
 
 

@@ -2,14 +2,17 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const FILES = { "chart.js": "dist/chart.umd.min.js" };
+const FILES = {
+  "chart.js": ["chart.js", "dist/chart.umd.min.js"],
+  "socket.io-client.js": ["socket.io-client", "dist/socket.io.esm.min.js"],
+};
 
 const [from, to] = process.argv.slice(2);
 mkdirSync(to, { recursive: true });
-for (const [name, file] of Object.entries(FILES)) {
-  const { version } = JSON.parse(readFileSync(join(from, name, "package.json"), "utf8"));
-  const code = readFileSync(join(from, name, file), "utf8");
+for (const [name, [source, file]] of Object.entries(FILES)) {
+  const { version } = JSON.parse(readFileSync(join(from, source, "package.json"), "utf8"));
+  const code = readFileSync(join(from, source, file), "utf8");
   // The map is not served, and collectstatic fails on a reference to a file that is not there.
   writeFileSync(join(to, name), code.replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n"));
-  console.log(`  ${name} ${version}`);
+  console.log(`  ${source} ${version}`);
 }

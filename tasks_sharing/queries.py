@@ -100,6 +100,12 @@ def sight(actor: Actor, *, is_team: bool) -> Sight:
     )
 
 
+def titles(actor: Actor, task_ids: Collection[str]) -> dict[str, str]:
+    """By client's id, of those that are the actor's own, in whatever context."""
+    rows = Task.objects.visible_to(actor).filter(task_id__in=task_ids)
+    return dict(rows.values_list("task_id", "title"))
+
+
 def find_task(*, task_id: str, viewer_id: str) -> Task | None:
     """The task behind a client's id that the viewer may open: their own first, else a colleague's
     where the policy of its organization allows it now (J2)."""

@@ -18,7 +18,7 @@ def canonical(path: str) -> str:
 
 
 #: Nobody indexes, keeps, frames or tells elsewhere the address of what is below these (J4).
-_CONFIDENTIAL = ("/share/", "/shares/", "/task/")
+_CONFIDENTIAL = ("/share/", "/shares/", "/task/", "/roomote")
 _CONFIDENTIAL_HEADERS = {
     "X-Robots-Tag": "noindex, nofollow, noarchive",
     "Cache-Control": "no-store",

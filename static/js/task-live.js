@@ -229,7 +229,7 @@ class TaskLive extends HTMLElement {
     this.arrange(part, isThere ? news : null);
     if (part >= this.lastPart()) this.takePages(news.querySelector(".pages"));
     this.tell(Number(news.dataset.count));
-    if (this.reader.field.value) this.reader.search();
+    if (this.reader.field?.value) this.reader.search();
   }
 
   /** @param {Element | null} old @param {Element | null} fresh */

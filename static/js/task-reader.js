@@ -18,7 +18,7 @@ const MAX_MATCHES = 2_000;
 class TaskReader extends HTMLElement {
   connectedCallback() {
     this.list = /** @type {HTMLElement | null} */ (this.querySelector(".talk"));
-    this.field = /** @type {HTMLInputElement} */ (this.querySelector("#find"));
+    this.field = /** @type {HTMLInputElement | null} */ (this.querySelector("#find")); // none on /roomote
     this.count = /** @type {HTMLOutputElement} */ (this.querySelector("[data-count]"));
     this.matches = [];
     this.current = -1;
@@ -35,8 +35,8 @@ class TaskReader extends HTMLElement {
   begin(list) {
     const { signal } = this.stop;
     this.list = list;
-    this.field.addEventListener("input", () => this.search(), { signal });
-    this.field.form?.addEventListener("submit", (event) => this.onSubmit(event), { signal });
+    this.field?.addEventListener("input", () => this.search(), { signal });
+    this.field?.form?.addEventListener("submit", (event) => this.onSubmit(event), { signal });
     this.addCopyButtons(this);
     this.watchEnd();
   }
@@ -65,7 +65,7 @@ class TaskReader extends HTMLElement {
       p: () => this.step(-1, '[data-form="prompt"]'),
       o: () => this.toggle(),
       e: () => this.toggleAll(),
-      "/": () => this.field.focus(),
+      "/": () => this.field?.focus(),
       "?": () => this.help(),
     }[event.key];
     if (!act) return;
@@ -243,7 +243,7 @@ class TaskReader extends HTMLElement {
       if (first) next.prepend(first);
       nav.replaceWith(next);
     }
-    if (this.field.value) this.search();
+    if (this.field?.value) this.search();
     this.watchEnd();
   }
 

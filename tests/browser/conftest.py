@@ -46,16 +46,16 @@ class Visitor:
         self.page.goto(path if path.startswith("http") else self.base + path)
         return self.look(path)
 
-    def look(self, label: str):
-        """Keep a screenshot, and see that nothing sticks out. A click may still be on its way to
-        the next page."""
+    def look(self, label: str, *, is_whole: bool = True):
+        """Keep a screenshot, of the whole page or of what is in the window, and see that nothing
+        sticks out. A click may still be on its way to the next page."""
         page = self.page
         page.wait_for_function(_FITS, arg=page.viewport_size["width"], timeout=10_000)
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         safe = (
             label.replace(self.base, "").partition("?")[0].strip("/").replace("/", "-") or "start"
         )
-        page.screenshot(path=SCREENSHOTS / f"{self.name}-{safe[:60]}.png", full_page=True)
+        page.screenshot(path=SCREENSHOTS / f"{self.name}-{safe[:60]}.png", full_page=is_whole)
         return page
 
 

@@ -1,5 +1,6 @@
 """A1, A2: who may use which route, walked over the whole URLconf."""
 
+import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from accounts.actors import TokenKind
 from accounts.models import ApiKey
+from bridge.models import Instance
 from credits import actions as credit
 from credits.budgets import put_budget
 from proxy.models import Completion
@@ -22,6 +24,7 @@ from tasks_sharing import actions as tasks
 from tasks_sharing import guard
 from tasks_sharing.models import Import, Share
 from tests import factories
+from tests.bridge.conftest import instance
 from tests.routes import COMPLETES, LIBRARY_ROUTES, Route, walk
 
 CANARY = "canary-7f3a"
@@ -31,7 +34,7 @@ IMAGE = f"data:image/gif;base64,{b64encode(GIF).decode()}"
 ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "mask_id", "session_id", "organization_id", "user_id",
-    "invitation_id", "key_id", "budget_id", "completion_id", "import_id",
+    "invitation_id", "key_id", "budget_id", "completion_id", "import_id", "instance_id",
 }  # fmt: skip
 PROTECTED = [r for r in ROUTES if r.view is not None and r.access and r.access.who != "public"]
 OF_OBJECTS = [route for route in ROUTES if OBJECT_IDS & set(route.parameters)]
@@ -116,6 +119,14 @@ def world(alice, bob, mallory, acme, evil):
         owner=alice, organization=acme, total=1, started_at=at, tried_at=at
     )
     run.tasks.create(position=0, name=CANARY, task_id="task-1", outcome="same")
+    editor = Instance.unscoped.create(
+        owner=alice,
+        instance_id="window-1",
+        task_id="task-1",
+        snapshot=json.dumps(instance(workspacePath=CANARY)),
+        first_seen_at=at,
+        last_seen_at=at,
+    )
     mask = guard.mask_text(task=share.task, text="prompt", by=actor, at=at)
     return {
         "task_id": "task-1",
@@ -133,6 +144,7 @@ def world(alice, bob, mallory, acme, evil):
         "budget_id": budget.pk,
         "completion_id": completion.pk,
         "import_id": run.pk,
+        "instance_id": editor.instance_id,
         "version": 1,
         "pk": 1,
         "slug": "supernova",
@@ -280,6 +292,7 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/budgets/{world['budget_id']}/remove",
         f"/usage/{world['completion_id']}",
         f"/tasks/import/{world['import_id']}",
+        f"/roomote/{world['instance_id']}",
     ):
         answer = client.get(path_)
         assert answer.status_code == 200, path_
