@@ -533,7 +533,10 @@ LOGGING = {
         "json": {"()": "roocloud.logs.JsonFormatter"},
         "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
     },
-    "filters": {"without_secrets": {"()": "roocloud.logs.WithoutSecrets"}},
+    "filters": {
+        "without_secrets": {"()": "roocloud.logs.WithoutSecrets"},
+        "without_faults_of_clients": {"()": "roocloud.logs.WithoutFaultsOfClients"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
@@ -547,7 +550,10 @@ LOGGING = {
         "celery": {"level": "WARNING"},
         "kombu": {"level": "ERROR"},
         "aiohttp": {"level": "WARNING"},
-        "uvicorn.error": {"level": "WARNING"},  # below, it writes down the URLs of sockets (I1)
+        "uvicorn.error": {
+            "level": "WARNING",  # below, it writes down the URLs of sockets (I1)
+            "filters": ["without_faults_of_clients"],
+        },
         "botocore": {"level": "INFO"},  # below, it writes down the session tokens that it signs
     },
 }
