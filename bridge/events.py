@@ -66,7 +66,7 @@ class Event:
         return "invalid_command" if self.name.endswith(":command") else "invalid_event"
 
 
-EVENTS: dict[str, Event] = {}
+EVENTS: dict[tuple[ClientKind, str], Event] = {}
 
 
 def event(name: str, shape: Any, *, by: ClientKind, rule: str) -> Callable[[Handler], Handler]:
@@ -74,18 +74,14 @@ def event(name: str, shape: Any, *, by: ClientKind, rule: str) -> Callable[[Hand
     argument, read and as JSON text, and returns what to acknowledge it with."""
 
     def declare(handle: Handler) -> Handler:
-        EVENTS[_key(by, name)] = Event(name, by, rule, Reader(shape), handle)
+        EVENTS[by, name] = Event(name, by, rule, Reader(shape), handle)
         return handle
 
     return declare
 
 
-def _key(by: ClientKind, name: str) -> str:
-    return f"{by} {name}"
-
-
 def find(by: ClientKind, name: str) -> Event | None:
-    return EVENTS.get(_key(by, name))
+    return EVENTS.get((by, name))
 
 
 # --- Editors ----------------------------------------------------------------------------------

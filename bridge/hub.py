@@ -184,7 +184,7 @@ class Hub:
         for peer in self._rooms.get(room, ()):
             peer.send(frame)
         if self.relay:
-            self.relay.publish(room, frame.encode())
+            self.relay.publish(room, frame)
 
     def _hear(self, room: str, data: bytes) -> None:
         if room.startswith("node:"):
@@ -207,7 +207,7 @@ class Hub:
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._answers[delivery.command_id] = answer
         try:
-            self.relay.publish(self._own_room(node), msgspec.json.encode(delivery))
+            self.relay.send(self._own_room(node), _text(delivery))
             async with asyncio.timeout(_ANSWER_S):
                 return await answer
         except TimeoutError:
@@ -233,7 +233,7 @@ class Hub:
         elif self.relay is not None:
             delivery = msgspec.convert(message, Delivery)
             answer = Answer(delivery.command_id, self._deliver_here(delivery))
-            self.relay.publish(self._own_room(delivery.node), msgspec.json.encode(answer))
+            self.relay.send(self._own_room(delivery.node), _text(answer))
 
 
 def user_room(user_id: str) -> str:
@@ -248,4 +248,8 @@ def task_room(owner_id: str, task_id: str) -> str:
 
 def relayed(name: str, document: object) -> str:
     """An event for clients."""
-    return packets.event(name, msgspec.json.encode(document).decode())
+    return packets.event(name, _text(document))
+
+
+def _text(document: object) -> str:
+    return msgspec.json.encode(document).decode()

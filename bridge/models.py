@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
+from django.db.models.functions import Collate
 
 from roocloud.lib.ids import new_id
 from roocloud.lib.scoped import ScopedManager
@@ -59,6 +60,14 @@ class InstanceQuerySet(models.QuerySet["Instance"]):
     def live(self, at: datetime) -> Self:
         """Heard of within the last minute, and not signed off."""
         return self.filter(ended_at=None, last_seen_at__gt=at - INSTANCE_LIFETIME)
+
+    def locked(self) -> Self:
+        """For a transaction that changes them. All take them in one order, that of Python's
+        strings, or two processes to which everybody comes back at once would wait for each other.
+        """
+        collation = "C" if connection.vendor == "postgresql" else "BINARY"
+        keys = (Collate(name, collation) for name in ("owner_id", "instance_id"))
+        return self.order_by(*keys).select_for_update()
 
 
 class Instance(models.Model):

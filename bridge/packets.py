@@ -1,8 +1,9 @@
 """Engine.IO 4 and Socket.IO 5 packets as text: what goes over one socket, and nothing of what it
 means. Pure. Packets with binary attachments are not spoken: no client of ours sends any."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from bridge import schemas
 from roocloud.lib.refusals import InvalidInput
@@ -31,8 +32,7 @@ class Kind(Enum):
     ACK = "ack"
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(Struct, frozen=True, gc=False):
     """kind; of an event its name, its first argument as JSON text ("" without one) and the number
     under which an answer is expected; of a CONNECT the namespace as name and its payload."""
 

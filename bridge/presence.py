@@ -10,11 +10,10 @@ from datetime import datetime
 
 import msgspec
 from django.db import transaction
-from django.db.models import Q
 
 from bridge.models import INSTANCE_LIFETIME, Instance, Publication
 from bridge.schemas import ExtensionInstance
-from roocloud.lib.bulk import insert_rows, update_rows
+from roocloud.lib.bulk import insert_rows
 from roocloud.lib.text import storable
 
 #: Instances that a browser is told of when it comes.
@@ -49,7 +48,8 @@ def encoded(instance: ExtensionInstance) -> str:
 def put(sightings: Sequence[Sighting]) -> list[str]:
     """Store what each describes; the row's id for each. The newest socket of an instance is the one
     that gets its commands."""
-    rows = {sighting.key: _row(sighting) for sighting in sightings}
+    found = {sighting.key: _row(sighting) for sighting in sightings}
+    rows = dict(sorted(found.items()))  # in the order of InstanceQuerySet.locked
     with transaction.atomic():
         insert_rows(
             Instance, list(rows.values()), unique=("owner", "instance_id"), update=_DESCRIBED
@@ -93,7 +93,8 @@ def seen(pks: Sequence[str], *, at: datetime) -> None:
 
 def publish(joins: Sequence[tuple[str, str]], *, at: datetime) -> None:
     """joins: (id of an instance's row, task id) of what instances joined."""
-    rows = [{"instance": pk, "task_id": task_id, "joined_at": at} for pk, task_id in set(joins)]
+    keys = sorted(set(joins))
+    rows = [{"instance": pk, "task_id": task_id, "joined_at": at} for pk, task_id in keys]
     insert_rows(Publication, rows, unique=("instance", "task_id"), update=("joined_at",))
 
 
@@ -105,11 +106,11 @@ def withdraw(pk: str, task_id: str) -> None:
 def lose(sockets: Sequence[tuple[str, str]]) -> None:
     """sockets: (id of an instance's row, sid) of connections that are gone. The instances may come
     back within a minute; what came back already by another socket stays."""
-    lost = Q()
-    for pk, sid in sockets:
-        lost |= Q(pk=pk, sid=sid)
-    if sockets:
-        Instance.unscoped.filter(lost).update(node="", sid="")
+    pks, sids = [pk for pk, _ in sockets], [sid for _, sid in sockets]
+    with transaction.atomic():
+        lost = Instance.unscoped.filter(pk__in=pks, sid__in=sids).locked()
+        held = list(lost.values_list("pk", flat=True))
+        Instance.unscoped.filter(pk__in=held).update(node="", sid="")
 
 
 def end(pk: str, sid: str, *, at: datetime) -> bool:
@@ -123,15 +124,13 @@ def end(pk: str, sid: str, *, at: datetime) -> bool:
 
 def expire(*, at: datetime) -> list[Instance]:
     """End the instances that were silent for a minute; those that this call ended."""
-    silent = list(
-        Instance.unscoped.filter(ended_at=None, last_seen_at__lte=at - INSTANCE_LIFETIME)[:1000]
-    )
+    due = Instance.unscoped.filter(ended_at=None, last_seen_at__lte=at - INSTANCE_LIFETIME)
     with transaction.atomic():
-        ended = update_rows(
-            Instance, [{"pk": row.pk, "ended_at": at} for row in silent], where_null="ended_at"
-        )
+        silent = list(due.locked()[:1000])
+        ended = [row.pk for row in silent]
+        Instance.unscoped.filter(pk__in=ended).update(ended_at=at)
         Publication.unscoped.filter(instance_id__in=ended).delete()
-    return [row for row in silent if row.pk in ended]
+    return silent
 
 
 def live_of(owner_ids: Iterable[str], *, at: datetime) -> Mapping[str, list[str]]:

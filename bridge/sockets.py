@@ -144,7 +144,10 @@ async def upgrade(hub: Hub, peer: Peer, receive: Receive, send: Send) -> None:
 
 def read_handshake(scope: Scope) -> Handshake:
     """Raises InvalidInput, Unauthenticated, or Forbidden for a page of another origin (R3)."""
-    query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=50)
+    try:
+        query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=50)
+    except ValueError:
+        raise InvalidInput("Too many fields") from None
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     if query.get("EIO") != ["4"]:
         raise InvalidInput("Engine.IO 4 is spoken here", field="EIO")

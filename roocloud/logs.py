@@ -25,6 +25,21 @@ class WithoutSecrets(logging.Filter):
         return True
 
 
+#: What uvicorn says for a text of a WebSocket that is none, and for a handshake that we refuse by
+#: its status.
+_FAULTS_OF_CLIENTS = {
+    "Invalid UTF-8 sequence received from client.",
+    "ASGI callable returned without completing handshake.",
+}
+
+
+class WithoutFaultsOfClients(logging.Filter):
+    """Takes out what uvicorn calls errors, and any client can cause (F2)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.msg not in _FAULTS_OF_CLIENTS
+
+
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

@@ -534,7 +534,10 @@ LOGGING = {
         "json": {"()": "roocloud.logs.JsonFormatter"},
         "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
     },
-    "filters": {"without_secrets": {"()": "roocloud.logs.WithoutSecrets"}},
+    "filters": {
+        "without_secrets": {"()": "roocloud.logs.WithoutSecrets"},
+        "without_faults_of_clients": {"()": "roocloud.logs.WithoutFaultsOfClients"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
@@ -548,7 +551,10 @@ LOGGING = {
         "celery": {"level": "WARNING"},
         "kombu": {"level": "ERROR"},
         "aiohttp": {"level": "WARNING"},
-        "uvicorn.error": {"level": "WARNING"},  # below, it writes down the URLs of sockets (I1)
+        "uvicorn.error": {
+            "level": "WARNING",  # below, it writes down the URLs of sockets (I1)
+            "filters": ["without_faults_of_clients"],
+        },
         "botocore": {"level": "INFO"},  # below, it writes down the session tokens that it signs
     },
 }
