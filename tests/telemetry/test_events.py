@@ -427,7 +427,7 @@ class TestBackfill:
         assert actions.purge_backfills(at=later) == 1
         assert not Path(path).exists()
 
-    def test_storing_takes_as_many_queries_for_140_messages_as_for_30(
+    def test_storing_takes_as_many_queries_for_120_messages_as_for_30(
         self, client, bob, django_assert_max_num_queries, django_assert_num_queries
     ):
         from tasks_sharing import actions as tasks
@@ -442,4 +442,4 @@ class TestBackfill:
         with django_assert_max_num_queries(18) as few:  # six of them for the words
             store(30)
         with django_assert_num_queries(len(few.captured_queries)):
-            store(140)  # SQLite takes 999 values a statement, and a message has seven
+            store(120)  # SQLite takes 999 values a statement, and a message has eight
