@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
+from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 import msgspec
 from django.conf import settings
-from PIL import Image, ImageDraw, ImageFont
 
 from roocloud.lib import caching
 from roocloud.lib.text import clean_label
 from tasks_sharing.models import Task
 from tasks_sharing.transcript import Overview
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +79,8 @@ def picture(card: Card) -> bytes:
 
 
 def _draw(card: Card) -> bytes:
+    from PIL import Image, ImageDraw  # 6 MB, which processes that draw nothing do without
+
     image = Image.new("RGB", SIZE, _PAGE)
     draw = ImageDraw.Draw(image)
     width = SIZE[0] - 2 * _MARGIN
@@ -95,8 +100,10 @@ def _draw(card: Card) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> "ImageFont.FreeTypeFont":
     """The operator's, or Pillow's own, which knows ASCII: no other is sure to be on a server."""
+    from PIL import ImageFont
+
     if settings.ROOCLOUD_PREVIEW_FONT:
         try:
             return ImageFont.truetype(settings.ROOCLOUD_PREVIEW_FONT, size)
