@@ -14,19 +14,13 @@ import os
 import random
 import re
 import statistics
-import subprocess
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
-import psycopg
+from deployment import on_each_database
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT / "build" / "bench" / "share"
-SERVER = os.environ.get("BENCH_POSTGRES", "postgres://postgres@127.0.0.1:5432")
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3")) * 5
 FEW, MANY = 20, 2_000
 BEGAN = 1795231900000
@@ -290,29 +284,5 @@ def measure() -> bool:
     return met
 
 
-def main() -> None:
-    if "BENCH_INSIDE" in os.environ:
-        sys.path.insert(0, str(ROOT))
-        sys.exit(not measure())
-    DATA.mkdir(parents=True, exist_ok=True)
-    for old in DATA.glob("roocloud.sqlite3*"):
-        old.unlink()
-    env = {
-        **os.environ,
-        "BENCH_INSIDE": "1",
-        "DJANGO_SETTINGS_MODULE": "roocloud.settings",
-        "ROOCLOUD_DATA_DIR": str(DATA),
-        "ROOCLOUD_JOBS_EAGER": "1",
-    }
-    for name in ("DATABASE_URL", "REDIS_URL"):
-        env.pop(name, None)
-    with psycopg.connect(f"{SERVER}/postgres", autocommit=True) as server:
-        server.execute("DROP DATABASE IF EXISTS roocloud_bench_share WITH (FORCE)")
-        server.execute("CREATE DATABASE roocloud_bench_share")
-    databases = [{}, {"DATABASE_URL": f"{SERVER}/roocloud_bench_share"}]
-    command = ["taskset", "-c", "0", sys.executable, __file__]
-    sys.exit(max(subprocess.call(command, env={**env, **one}) for one in databases))
-
-
 if __name__ == "__main__":
-    main()
+    on_each_database(__file__, "share", measure)

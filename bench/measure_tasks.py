@@ -7,17 +7,11 @@ figure is a ratio of two medians. SQLite lies in build/bench, PostgreSQL is BENC
 import os
 import random
 import statistics
-import subprocess
-import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 
-import psycopg
+from deployment import on_each_database
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT / "build" / "bench" / "tasks"
-SERVER = os.environ.get("BENCH_POSTGRES", "postgres://postgres@127.0.0.1:5432")
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3")) * 20
 FEW, MANY = 100, int(os.environ.get("BENCH_TASKS", "100000"))
 #: What is asked for. "the" is in every task. "alpha" is in half of the few and in every 21st of the
@@ -127,29 +121,5 @@ def measure() -> bool:
     return met
 
 
-def main() -> None:
-    if "BENCH_INSIDE" in os.environ:
-        sys.path.insert(0, str(ROOT))
-        sys.exit(not measure())
-    DATA.mkdir(parents=True, exist_ok=True)
-    for old in DATA.glob("roocloud.sqlite3*"):
-        old.unlink()
-    env = {
-        **os.environ,
-        "BENCH_INSIDE": "1",
-        "DJANGO_SETTINGS_MODULE": "roocloud.settings",
-        "ROOCLOUD_DATA_DIR": str(DATA),
-        "ROOCLOUD_JOBS_EAGER": "1",
-    }
-    for name in ("DATABASE_URL", "REDIS_URL"):
-        env.pop(name, None)
-    with psycopg.connect(f"{SERVER}/postgres", autocommit=True) as server:
-        server.execute("DROP DATABASE IF EXISTS roocloud_bench_tasks WITH (FORCE)")
-        server.execute("CREATE DATABASE roocloud_bench_tasks")
-    databases = [{}, {"DATABASE_URL": f"{SERVER}/roocloud_bench_tasks"}]
-    command = ["taskset", "-c", "0", sys.executable, __file__]
-    sys.exit(max(subprocess.call(command, env={**env, **one}) for one in databases))
-
-
 if __name__ == "__main__":
-    main()
+    on_each_database(__file__, "tasks", measure)
