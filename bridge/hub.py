@@ -137,6 +137,7 @@ class Hub:
         self.node = new_id("node")
         self.peers: dict[str, Peer] = {}
         self.sockets: Counter[str] = Counter()  # by whom and by address, for the caps (F3)
+        self.counts: Counter[str] = Counter()  # for bridge.metrics
         self.living: set[asyncio.Task[None]] = set()  # of connections that poll
         self._rooms: dict[str, set[Peer]] = {}
         self._deliver = deliver
@@ -176,13 +177,9 @@ class Hub:
             if self.relay:
                 self.relay.leave(room)
 
-    def members(self, room: str) -> set[Peer]:
-        return self._rooms.get(room, set())
-
     def emit(self, room: str, frame: str) -> None:
         """To everybody in the room, in every process."""
-        for peer in self._rooms.get(room, ()):
-            peer.send(frame)
+        self._pass_on(room, frame)
         if self.relay:
             self.relay.publish(room, frame)
 
@@ -190,8 +187,12 @@ class Hub:
         if room.startswith("node:"):
             self._hear_of_command(data)
             return
-        frame = data.decode()
-        for peer in self._rooms.get(room, ()):
+        self._pass_on(room, data.decode())
+
+    def _pass_on(self, room: str, frame: str) -> None:
+        members = self._rooms.get(room, ())
+        self.counts["relayed"] += len(members)
+        for peer in members:
             peer.send(frame)
 
     # --- Commands -----------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from accounts import browsers
-from bridge import events, packets, presence, tokens, upkeep
+from bridge import events, metrics, packets, presence, tokens, upkeep
 from bridge.hub import ClientKind, Hub, Peer, relayed, user_room
 from bridge.packets import Kind, Malformed, Packet
 from bridge.tokens import Standing
@@ -84,6 +84,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
         if loop not in self._running:
             hub = Hub(redis_url=settings.REDIS_URL, deliver=events.deliver)
+            metrics.hubs.add(hub)
             kept = Upkeep(hub, is_ending=self.is_ending)
             kept.start()
             self._running[loop] = hub, kept
@@ -339,6 +340,7 @@ _present: Batches[str, list[str]] = Batches(_live)
 
 
 async def _event(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:
+    hub.counts["events"] += 1
     declared = events.find(peer.kind, packet.name)
     if declared is None:
         _acknowledge(peer, packet, {"success": False, "error": "unknown_event"})

@@ -156,6 +156,7 @@ class Upkeep:
 
     def _tell(self, rows: Sequence[Command]) -> None:
         for row in rows:
+            self._hub.counts[row.state] += 1
             self._hub.emit(user_room(row.sender_id), events.receipt(row))
 
 

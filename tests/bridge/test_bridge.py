@@ -3,6 +3,7 @@
 import pytest
 
 from tests.bridge.conftest import cookies_of, instance, message, question, token_of
+from tests.roocloud.test_metrics import scrape
 
 
 def test_what_a_task_streams_reaches_its_owner_as_it_came(world, alice):
@@ -87,3 +88,23 @@ def test_nobody_else_sees_or_commands_an_editor(world, request, alice, acme, who
     assert refusals == ["instance_offline", "task_not_found"]
     assert [name for name, _ in other.heard if "relayed" in name] == []
     assert editor.count("extension:relayed_command") == 0
+
+
+def test_the_figures_say_who_is_connected_and_what_went_over(world, alice, client):
+    """bridge.md §8.5"""
+    before = scrape(client)
+    editor = world.working_editor(token_of(alice))
+    browser = world.following_browser(cookies_of(alice))
+    editor.emit("task:event", message(1), None)
+    browser.wait("task:relayed_event")
+    browser.ask("task:command", approve(1))  # it is no question: not sent
+    browser.wait("command:updated")
+
+    after = scrape(client)
+
+    assert after("roocloud_bridge_sockets", "extension") == 1
+    assert after("roocloud_bridge_sockets", "web") == 1
+    failed = [now("roocloud_bridge_commands_total", "failed") or 0 for now in (before, after)]
+    assert failed[1] == failed[0] + 1
+    assert after("roocloud_bridge_events_total") > (before("roocloud_bridge_events_total") or 0)
+    assert after("roocloud_bridge_relayed_total") > (before("roocloud_bridge_relayed_total") or 0)
