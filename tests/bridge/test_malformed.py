@@ -13,7 +13,7 @@ from tests.bridge.malformed import FRAMES, PACKETS, Sender
 from tests.bridge.raw import PATIENCE_S, drained, frame, opened, plugged, said
 from tests.live import serving
 
-SEED, FRAMES_SENT = 20, 4_000
+SEED, FRAMES_SENT = 20, 1_500
 
 
 @pytest.fixture
