@@ -4,22 +4,15 @@ has to send its requests to the same one.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
-from typing import Any
 
 from bridge import packets, sockets
 from bridge.hub import ClientKind, Hub, Peer
 from bridge.packets import Malformed
 from bridge.sockets import Bridge, Handshake
+from roocloud.lib.asgi import App, Receive, Scope, Send
 from roocloud.lib.refusals import InvalidInput, Refusal, Unavailable
 from roocloud.lib.wire import dumps
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SEPARATOR = "\x1e"
 #: Packets that one request may bring, and bytes of one answer beyond its first packet.
@@ -93,15 +86,20 @@ async def _take(hub: Hub, peer: Peer, receive: Receive) -> str:
         if not message.get("more_body", False):
             break
     try:
-        texts = body.decode().split(_SEPARATOR)
-        if len(texts) > _MOST_PACKETS:
-            raise Malformed("too many packets")  # noqa: TRY301 - as any other request that is none
-        for text in texts:
+        for text in _texts(body.decode()):
             await sockets.take(hub, peer, packets.parse(text), text)
     except (Malformed, UnicodeDecodeError):
         peer.cut()
         raise InvalidInput("This is not what a Socket.IO client sends") from None
     return "ok"
+
+
+def _texts(body: str) -> list[str]:
+    """The packets of a request. Raises Malformed."""
+    texts = body.split(_SEPARATOR)
+    if len(texts) > _MOST_PACKETS:
+        raise Malformed("too many packets")
+    return texts
 
 
 async def _wait(peer: Peer, receive: Receive) -> str:

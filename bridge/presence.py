@@ -86,11 +86,6 @@ def _ids(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     return {(owner_id, instance_id): pk for owner_id, instance_id, pk in rows}
 
 
-def seen(pks: Sequence[str], *, at: datetime) -> None:
-    """Note that these instances, unchanged, are still there."""
-    Instance.unscoped.filter(pk__in=pks).update(last_seen_at=at)
-
-
 def publish(joins: Sequence[tuple[str, str]], *, at: datetime) -> None:
     """joins: (id of an instance's row, task id) of what instances joined."""
     keys = sorted(set(joins))

@@ -9,7 +9,7 @@ other trouble the transport is closed (trap 37).
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ from bridge.packets import Kind, Malformed, Packet
 from bridge.tokens import Standing
 from bridge.upkeep import Upkeep
 from roocloud.lib.addresses import client_address
+from roocloud.lib.asgi import App, Receive, Scope, Send
 from roocloud.lib.batches import Batches
 from roocloud.lib.ids import digest, new_id
 from roocloud.lib.origins import is_own_page
@@ -44,11 +45,6 @@ from roocloud.lib.wire import dumps
 
 logger = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Bytes of one message: registers and heartbeats repeat the prompt with its images (trap 38).
 MAX_MESSAGE = 50 * 2**20
@@ -279,9 +275,7 @@ async def _write(peer: Peer, send: Send) -> None:
 async def _read(hub: Hub, peer: Peer, receive: Receive) -> None:
     try:
         while (message := await receive())["type"] != "websocket.disconnect":
-            text = message.get("text")
-            if not text:
-                raise Malformed("binary")  # noqa: TRY301 - as any other packet that is none
+            text = message.get("text") or ""  # bytes are no packet that is spoken here
             await take(hub, peer, packets.parse(text), text)
     except Malformed as fault:
         logger.info("A socket is closed", extra={"fault": str(fault), "kind": peer.kind})
@@ -347,6 +341,8 @@ async def _event(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:
         return
     if time.monotonic() > peer.stands_until:
         await upkeep.look_again([peer])
+        if time.monotonic() > peer.stands_until:  # it was turned out
+            return
     try:
         body = declared.reader.read(packet.payload)
     except InvalidInput:

@@ -112,18 +112,16 @@ class Upkeep:
                 raise
 
     async def _write_losses(self) -> None:
-        lost, self._hub.lost = self._hub.lost, []
-        for sockets in _chunks(lost):
+        lost = self._hub.lost
+        while sockets := lost[:_AT_ONCE]:
             await run_db(presence.lose, sockets)
+            del lost[: len(sockets)]  # what could not be written stays
 
     async def _write_outcomes(self) -> None:
-        outcomes, self._hub.outcomes = self._hub.outcomes, []
-        for chunk in _chunks(outcomes):
-            try:
-                settled = await run_db(commands.settle, chunk)
-            except DatabaseError:
-                self._hub.outcomes += chunk
-                raise
+        outcomes = self._hub.outcomes
+        while chunk := outcomes[:_AT_ONCE]:
+            settled = await run_db(commands.settle, chunk)
+            del outcomes[: len(chunk)]  # the same
             self._tell(settled)
 
     async def _search(self) -> None:
@@ -180,15 +178,17 @@ async def look_again(peers: Sequence[Peer]) -> None:
         until = time.monotonic() + STANDS_S
         found = await standings_of(kind, [peer.credential for peer in asked])
         for peer, standing in zip(asked, found, strict=True):
-            if standing is None or standing.user_id != peer.standing.user_id:
-                turn_out(peer)
-            elif not standing.is_on:
-                peer.cut()
+            if standing is not None and standing.user_id == peer.standing.user_id:
+                peer.standing, peer.stands_until = standing, until if standing.is_on else 0
+                if not standing.is_on:
+                    peer.cut()
             else:
-                peer.standing, peer.stands_until = standing, until
+                turn_out(peer)
 
 
 def turn_out(peer: Peer) -> None:
-    """The editor only writes this down; a browser goes to its sign-in page."""
+    """The editor only writes this down; a browser goes to its sign-in page. What it sends until the
+    connection has ended is not heard."""
+    peer.stands_until = 0
     peer.send(relayed("auth_error", {"message": "This sign-in has ended"}))
     peer.cut()

@@ -106,14 +106,17 @@ def remote_control(request: HttpRequest, organization_id: str) -> HttpResponse:
         request.POST if is_post else None, initial={"is_on": found.remote_control}
     )
     if is_post and form.is_valid():
-        response: HttpResponse = _switch(request, actor, found, form.cleaned_data["is_on"])
+        is_on = form.cleaned_data["is_on"]
+        response: HttpResponse = _switch(request, actor, found, is_on=is_on)
         return response
     context = {"organization": found, "form": form}
     return render(request, "orgs/remote_control.html", context)
 
 
 @reauthentication_required  # type: ignore[untyped-decorator]  # allauth has no types
-def _switch(request: HttpRequest, actor: Actor, found: Organization, is_on: bool) -> HttpResponse:  # noqa: FBT001
+def _switch(
+    request: HttpRequest, actor: Actor, found: Organization, *, is_on: bool
+) -> HttpResponse:
     actions.set_remote_control(organization=found, is_on=is_on, by=actor, at=timezone.now())
     messages.success(request, f"Remote control is switched {'on' if is_on else 'off'}.")
     return redirect("organization-remote-control", found.pk)

@@ -2,16 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
+from roocloud.lib.asgi import Message, Receive, Send
 from roocloud.lib.refusals import Refusal
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Seconds that a client may pause within its body, and that a refused one is given to finish it.
 _BODY_PAUSE_S = 60

@@ -29,7 +29,7 @@ from proxy import (
     upstreams,
 )
 from proxy.admission import Admitted, Order, Result
-from proxy.caller import App, Client, ClientGone, Receive, Recording, Scope, Send
+from proxy.caller import Client, ClientGone, Recording
 from proxy.calls import EMBEDDINGS, IMAGES, Endpoint
 from proxy.catalogue import Way
 from proxy.idempotency import Answer, Claim, Ending
@@ -40,6 +40,7 @@ from proxy.pricing import Usage
 from proxy.running import Running
 from proxy.transcripts import draft_of
 from proxy.upstream_errors import UpstreamRefused
+from roocloud.lib.asgi import App, Receive, Scope, Send
 from roocloud.lib.refusals import Conflict, Refusal, TooLarge
 from roocloud.lib.threads import run_db
 

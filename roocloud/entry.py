@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -16,18 +15,13 @@ from accounts import browsers
 from roocloud import errors
 from roocloud.celery import EmbeddedJobs
 from roocloud.lib import limits, outbound
+from roocloud.lib.asgi import App, Message, Receive, Scope, Send
 from roocloud.lib.paths import canonical, confidential_headers
 from roocloud.lib.refusals import Refusal, TooLarge, Unavailable
 from roocloud.lib.threads import run_db
 from roocloud.lib.wire import dumps
 
 logger = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 #: Seconds that a client is given to finish a body that was refused.

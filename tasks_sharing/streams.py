@@ -8,11 +8,10 @@ Events: ``state``, the version of the conversation, at the beginning and every C
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -20,6 +19,7 @@ from django.utils import timezone
 
 from accounts import browsers
 from roocloud.lib import limits
+from roocloud.lib.asgi import App, Receive, Scope, Send
 from roocloud.lib.ids import new_id
 from roocloud.lib.limits import Lease
 from roocloud.lib.origins import is_own_page
@@ -38,11 +38,6 @@ from tasks_sharing.news import transcript_of
 
 logger = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Seconds between two looks at the rights of who watches, and at the task (B4, D8).
 CHECK_S = 4

@@ -1,5 +1,6 @@
 """The stock editor's ways (protocol/bridge.md §1 to §6, traps 35 to 42)."""
 
+import asyncio
 import time
 
 import pytest
@@ -7,10 +8,14 @@ from django.utils import timezone
 
 from accounts import actions as accounts
 from accounts.models import ClientSession
-from bridge import presence
+from bridge import events, presence, sockets
+from bridge.hub import ClientKind, Hub, Peer
 from bridge.models import INSTANCE_LIFETIME, BridgeToken, Instance, Publication
+from bridge.packets import parse
+from bridge.tokens import Standing
 from orgs.models import Membership
 from roocloud.lib.ids import digest
+from roocloud.lib.wire import dumps
 from tests import factories
 from tests.bridge.conftest import INSTANCE, cookies_of, instance, message, token_of
 from tests.contract.zod import assert_accepted
@@ -226,3 +231,28 @@ def test_sign_out_of_the_editor_ends_its_bridge(world, alice):
     accounts.end_session(session=session, by=factories.actor(alice), at=timezone.now())
 
     editor.wait("auth_error")
+
+
+def test_what_comes_after_a_sign_in_ended_is_not_heard(transactional_db, alice):
+    """B4: also while the connection has yet to close."""
+    session, _ = factories.client_session(alice)
+    token_hash = digest(token_of(alice, session=session))
+    ClientSession.unscoped.update(ended_at=timezone.now())
+
+    async def speak():
+        peer = Peer(
+            sid="sid_1",
+            kind=ClientKind.EXTENSION,
+            standing=Standing(alice.pk),
+            credential=token_hash,
+            device="",
+        )
+        peer.is_connected = True
+        text = f'42["extension:register",{dumps(instance())}]'
+        await sockets.take(Hub(redis_url="", deliver=events.deliver), peer, parse(text), text)
+        return peer.rest(10**9)
+
+    [told] = asyncio.run(speak())
+
+    assert "auth_error" in told
+    assert not Instance.unscoped.exists()
