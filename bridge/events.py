@@ -232,6 +232,11 @@ def registered(snapshot: str, *, at: datetime) -> str:
     return relayed("extension:relayed_event", {**document, "timestamp": _ms(at)})
 
 
+def lost(instance_id: str) -> str:
+    """What browsers hear of an instance whose socket is gone, and which may come back."""
+    return relayed("instance:lost", {"instanceId": instance_id})
+
+
 def _ms(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 

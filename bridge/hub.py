@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 #: Bytes that may wait for a socket; one that takes nothing is cut, and repairs itself (D8).
 _MOST_WAITING = 64 * 2**20
+#: Bytes that wait for a socket from which on it is slow, and hears of what is being written only
+#: the latest.
+_SLOW = 2**20
 #: Seconds that another process is given to say what became of a command.
 _ANSWER_S = 4.0
 
@@ -36,8 +39,8 @@ class Peer:
     """One socket. Everything on it is of its own event loop."""
 
     __slots__ = (
-        "_closing", "_filled", "_waiting", "_waiting_bytes", "awaited", "credential", "device",
-        "ended", "instance", "is_changed", "is_connected", "is_known", "is_polled", "is_upgraded",
+        "_closing", "_filled", "_thin_at", "_waiting", "_waiting_bytes", "awaited", "credential",
+        "device", "ended", "instance", "is_changed", "is_connected", "is_polled", "is_upgraded",
         "kind", "ping_at", "pk", "pong_due", "questions", "rooms", "sid", "standing",
         "stands_until", "tasks",
     )  # fmt: skip
@@ -50,7 +53,6 @@ class Peer:
         self.standing = standing
         self.credential = credential  # hash of its token, or key of its web session
         self.device = device
-        self.is_known = True  # False: its token opens nothing, and it only waits to be told
         self.is_connected = False
         self.is_polled = False  # a request waits for its next packet
         self.is_upgraded = False  # from polling to a WebSocket
@@ -68,6 +70,7 @@ class Peer:
         self.awaited: dict[str, Awaited] = {}  # by command id
         self._waiting: deque[str] = deque()
         self._waiting_bytes = 0
+        self._thin_at = _SLOW
         self._filled: asyncio.Future[None] | None = None
         self._closing = False
         self.ended = asyncio.Event()  # for connections that no task writes to all the time
@@ -78,10 +81,26 @@ class Peer:
             return
         self._waiting.append(text)
         self._waiting_bytes += len(text)
+        if self._waiting_bytes > self._thin_at:
+            self._thin()
         if self._waiting_bytes > _MOST_WAITING and len(self._waiting) > 1:
             self.cut()
         elif self._filled is not None and not self._filled.done():
             self._filled.set_result(None)
+
+    def _thin(self) -> None:
+        """Of each message that is being written only the latest form goes on waiting: it has the
+        whole text (protocol/bridge.md §5). Looked for again when twice as much waits."""
+        kept: deque[str] = deque()
+        later = set()
+        for text in reversed(self._waiting):
+            written = packets.written(text)
+            if written is None or not written.is_partial or written.key not in later:
+                kept.appendleft(text)
+            if written is not None:
+                later.add(written.key)
+        self._waiting, self._waiting_bytes = kept, sum(map(len, kept))
+        self._thin_at = max(_SLOW, 2 * self._waiting_bytes)
 
     def cut(self) -> None:
         """End the connection, once what waits is written; the client comes back by itself."""

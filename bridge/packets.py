@@ -3,6 +3,7 @@ means. Pure. Packets with binary attachments are not spoken: no client of ours s
 
 from enum import Enum
 
+import msgspec
 from msgspec import Struct
 
 from bridge import schemas
@@ -130,3 +131,38 @@ def event(name: str, payload: str) -> str:
 
 def ack(ack_id: str, answer: object) -> str:
     return f"43{ack_id}[{dumps(answer)}]"
+
+
+class _Message(Struct):
+    ts: float
+    partial: bool | None = None
+
+
+class _TaskEvent(Struct, rename="camel"):
+    task_id: str
+    message: _Message | None = None
+
+
+class Written(Struct, frozen=True):
+    """A message of a task as it is relayed. key: alike for all forms of one message."""
+
+    key: tuple[str, float]
+    is_partial: bool
+
+
+_RELAYED = '42["task:relayed_event",'
+_task_event = msgspec.json.Decoder(_TaskEvent)
+
+
+def written(text: str) -> Written | None:
+    """What a packet relays of a task's message; None if it does not."""
+    if not text.startswith(_RELAYED):
+        return None
+    try:
+        event = _task_event.decode(text[len(_RELAYED) : -1])
+    except (msgspec.MsgspecError, UnicodeEncodeError):
+        return None
+    message = event.message
+    if message is None:
+        return None
+    return Written((event.task_id, message.ts), is_partial=bool(message.partial))

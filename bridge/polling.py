@@ -61,7 +61,7 @@ async def _answer(hub: Hub, scope: Scope, receive: Receive) -> str:
 
 
 async def _open(hub: Hub, handshake: Handshake) -> str:
-    peer = await sockets.new_peer(handshake)
+    peer = sockets.new_peer(handshake, await sockets.standing_of(handshake))
     living = asyncio.create_task(_live(hub, peer, handshake.address))
     hub.living.add(living)
     living.add_done_callback(hub.living.discard)

@@ -128,18 +128,28 @@ def expire(*, at: datetime) -> list[Instance]:
     return silent
 
 
-def live_of(owner_ids: Iterable[str], *, at: datetime) -> Mapping[str, list[str]]:
-    """The descriptions of each owner's live instances, latest first, as JSON texts."""
+@dataclass(frozen=True, slots=True)
+class Present:
+    """A live instance as a browser is told of it. snapshot: JSON. is_lost: its socket broke, and it
+    has not come back yet."""
+
+    instance_id: str
+    snapshot: str
+    is_lost: bool
+
+
+def live_of(owner_ids: Iterable[str], *, at: datetime) -> Mapping[str, list[Present]]:
+    """Each owner's live instances, latest first."""
     rows = (
         Instance.unscoped.live(at)
         .filter(owner_id__in=set(owner_ids))
         .order_by("-last_seen_at", "pk")
-        .values_list("owner_id", "snapshot")
+        .values_list("owner_id", "instance_id", "snapshot", "sid")
     )
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for owner_id, snapshot in rows:
+    found: defaultdict[str, list[Present]] = defaultdict(list)
+    for owner_id, instance_id, snapshot, sid in rows:
         if len(found[owner_id]) < _MOST_TOLD:
-            found[owner_id].append(snapshot)
+            found[owner_id].append(Present(instance_id, snapshot, not sid))
     return found
 
 

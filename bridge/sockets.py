@@ -22,8 +22,9 @@ from django.utils import timezone
 
 from accounts import browsers
 from bridge import events, metrics, packets, presence, tokens, upkeep
-from bridge.hub import ClientKind, Hub, Peer, relayed, user_room
+from bridge.hub import ClientKind, Hub, Peer, user_room
 from bridge.packets import Kind, Malformed, Packet
+from bridge.presence import Present
 from bridge.tokens import Standing
 from bridge.upkeep import Upkeep
 from roocloud.lib.addresses import client_address
@@ -52,7 +53,6 @@ MAX_MESSAGE = 50 * 2**20
 _CONNECT_S = 10
 #: Why a WebSocket ends: "service restart" tells the other side to come back.
 _COME_BACK = 1012
-_NOBODY = Standing("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,30 +170,44 @@ def read_handshake(scope: Scope) -> Handshake:
 
 
 async def _serve(hub: Hub, handshake: Handshake, receive: Receive, send: Send) -> None:
-    peer = await new_peer(handshake)
+    standing = await standing_of(handshake)
+    if standing is None and handshake.kind is ClientKind.EXTENSION:
+        await _turn_away(send)
+        return
+    peer = new_peer(handshake, standing)
     with counted(hub, handshake.address, peer):
         await send({"type": "websocket.accept"})
         peer.send(packets.opening(peer.sid, max_payload=MAX_MESSAGE, upgrades=[]))
         await talk(hub, peer, receive, send)
 
 
-async def new_peer(handshake: Handshake) -> Peer:
-    """The socket of whoever comes, not yet connected. Raises Unauthenticated for a browser that
-    nobody is signed in by, and Unavailable."""
-    standing = await standing_of(handshake)
-    if standing is None and handshake.kind is ClientKind.WEB:
+async def _turn_away(send: Send) -> None:
+    """An editor whose token opens nothing hears so by a connect error, after which it does not try
+    again (trap 37). Clients take it before their CONNECT too, so nothing waits for that (F3)."""
+    await send({"type": "websocket.accept"})
+    refusal = packets.refused("This bridge token is not valid or was revoked")
+    opening = packets.opening(new_id("sid"), max_payload=MAX_MESSAGE, upgrades=[])
+    with suppress(OSError):  # the other side is gone
+        for text in (opening, refusal):
+            await send({"type": "websocket.send", "text": text})
+        await send({"type": "websocket.close", "code": _COME_BACK})
+
+
+def new_peer(handshake: Handshake, standing: Standing | None) -> Peer:
+    """The socket of whoever comes, not yet connected. Raises Unauthenticated for nobody, and
+    Forbidden where the organization has switched remote control off."""
+    if standing is None:
         raise Unauthenticated("Sign in first")
-    if standing is not None and not standing.is_on:
+    if not standing.is_on:
         # Refused before the WebSocket is there, so that the editor asks again (trap 37).
         raise Forbidden(tokens.SWITCHED_OFF)
     peer = Peer(
         sid=new_id("sid"),
         kind=handshake.kind,
-        standing=standing or _NOBODY,
+        standing=standing,
         credential=handshake.credential,
         device=handshake.device,
     )
-    peer.is_known = standing is not None
     peer.pong_due = time.monotonic() + _CONNECT_S
     peer.stands_until = time.monotonic() + upkeep.STANDS_S
     return peer
@@ -224,9 +238,8 @@ async def standing_of(handshake: Handshake) -> Standing | None:
 @contextmanager
 def counted(hub: Hub, address: str, peer: Peer) -> Iterator[None]:
     """Around the life of a socket. Raises TooManyRequests beyond the caps on them (F3)."""
-    who = f"person:{peer.standing.user_id}" if peer.is_known else "nobody"
     caps = {
-        who: settings.ROOCLOUD_BRIDGE_SOCKETS_OF_ONE,
+        f"person:{peer.standing.user_id}": settings.ROOCLOUD_BRIDGE_SOCKETS_OF_ONE,
         f"address:{address}": settings.ROOCLOUD_BRIDGE_SOCKETS_FROM_ONE,
     }
     if any(hub.sockets[name] >= most for name, most in caps.items()):
@@ -249,8 +262,7 @@ def _leave(hub: Hub, peer: Peer) -> None:
         hub.leave(peer, room)
     if peer.pk and peer.instance is not None:
         hub.lost.append((peer.pk, peer.sid))
-        gone = {"instanceId": peer.instance.instance_id}
-        hub.emit(user_room(peer.standing.user_id), relayed("instance:lost", gone))
+        hub.emit(user_room(peer.standing.user_id), events.lost(peer.instance.instance_id))
 
 
 async def talk(hub: Hub, peer: Peer, receive: Receive, send: Send) -> None:
@@ -310,10 +322,6 @@ async def _connect(hub: Hub, peer: Peer, packet: Packet) -> None:
     if packet.name != "/":
         peer.send(packets.refused("Invalid namespace", namespace=packet.name))
         return
-    if not peer.is_known:
-        peer.send(packets.refused("This bridge token is not valid or was revoked"))
-        peer.cut()
-        return
     now = time.monotonic()
     peer.is_connected, peer.pong_due = True, None
     peer.ping_at = now + packets.PING_INTERVAL_MS / 1000
@@ -321,16 +329,18 @@ async def _connect(hub: Hub, peer: Peer, packet: Packet) -> None:
     if peer.kind is ClientKind.WEB:
         user_id = peer.standing.user_id
         hub.enter(peer, user_room(user_id))  # first: what comes meanwhile is not missed
-        for snapshot in await _present.submit(user_id):
-            peer.send(events.registered(snapshot, at=timezone.now()))
+        for one in await _present.submit(user_id):
+            peer.send(events.registered(one.snapshot, at=timezone.now()))
+            if one.is_lost:
+                peer.send(events.lost(one.instance_id))
 
 
-async def _live(user_ids: Sequence[str]) -> list[list[str]]:
+async def _live(user_ids: Sequence[str]) -> list[list[Present]]:
     found = await run_db(presence.live_of, user_ids, at=timezone.now())
     return [found.get(user_id, []) for user_id in user_ids]
 
 
-_present: Batches[str, list[str]] = Batches(_live)
+_present: Batches[str, list[Present]] = Batches(_live)
 
 
 async def _event(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:

@@ -172,7 +172,7 @@ async def standings_of(kind: ClientKind, credentials: Sequence[str]) -> list[Sta
 async def look_again(peers: Sequence[Peer]) -> None:
     """Give each socket the standing that its person has now; cut those that have none (B4)."""
     for kind in ClientKind:
-        asked = [peer for peer in peers if peer.kind is kind and peer.is_known]
+        asked = [peer for peer in peers if peer.kind is kind]
         if not asked:
             continue
         until = time.monotonic() + STANDS_S

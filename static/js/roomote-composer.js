@@ -16,6 +16,7 @@ class RoomoteComposer extends HTMLElement {
     this.profiles = this.querySelector("[data-part=profile]");
     this.main = this.querySelector("[data-part=main]");
     this.images = [];
+    this.forgetOthers();
     this.text.value = this.draft.text ?? "";
     this.text.addEventListener("input", () => {
       this.changed();
@@ -118,8 +119,18 @@ class RoomoteComposer extends HTMLElement {
 
   // --- Drafts -------------------------------------------------------------------------------------
 
+  get mine() {
+    return `roomote:draft:${this.dataset.person}:`;
+  }
+
   get place() {
-    return `roomote:draft:${this.dataset.instance}`;
+    return this.mine + this.dataset.instance;
+  }
+
+  /** What somebody began who was signed in here before, and did not sign out. */
+  forgetOthers() {
+    const kept = Object.keys(localStorage).filter((key) => key.startsWith("roomote:draft:"));
+    for (const key of kept) if (!key.startsWith(this.mine)) localStorage.removeItem(key);
   }
 
   get draft() {

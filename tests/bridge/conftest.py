@@ -1,7 +1,8 @@
 """A bridge with the published client on both ends: ``connect`` makes editors and browsers."""
 
 import copy
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.utils import timezone
 from bridge import tokens
 from roocloud.asgi import application
 from tests import factories
-from tests.bridge.clients import Client, Clients, running
+from tests.bridge.clients import PATIENCE_S, Client, Clients, running
 from tests.live import serving
 
 INSTANCE: dict[str, Any] = {
@@ -62,6 +63,14 @@ def cookies_of(person: Any) -> str:
     browser = Browser()
     browser.post("/accounts/login/", {"login": person.email, "password": factories.PASSWORD})
     return "; ".join(f"{name}={morsel.value}" for name, morsel in browser.cookies.items())
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """For what follows within a moment, such as a row after its socket."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.05)
 
 
 class World:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.bridge.conftest import cookies_of, instance, message, question, token_of
+from bridge.models import Instance
+from tests.bridge.conftest import cookies_of, instance, message, question, token_of, wait_until
 from tests.roocloud.test_metrics import scrape
 
 
@@ -24,6 +25,16 @@ def test_a_browser_is_told_of_the_editors_that_are_there(world, alice):
     [event] = browser.wait("extension:relayed_event")
     assert event["type"] == "instance_registered"
     assert event["instance"]["workspacePath"] == "/home/alice/shop"
+
+
+def test_a_browser_is_told_which_of_them_have_lost_their_connection(world, alice):
+    world.working_editor(token_of(alice)).close()
+    wait_until(lambda: not Instance.unscoped.get().sid)
+
+    browser = world.browser(cookies_of(alice))
+
+    browser.wait("extension:relayed_event")
+    assert browser.wait("instance:lost") == [{"instanceId": "window-1"}]
 
 
 def test_a_message_goes_to_the_editor_and_is_confirmed_by_what_it_reports(world, alice):

@@ -176,6 +176,8 @@ class TestAToken:
         editor = world.editor("brt_invented")
 
         assert "not valid" in editor.wait("connect_error")[0]
+        with pytest.raises(AssertionError):  # it would come after 0.5 s at the latest
+            editor.wait("connect_error", patience_s=1)
 
     def test_ends_its_socket_with_the_sign_in_behind_it(self, world, alice):
         session, _ = factories.client_session(alice)

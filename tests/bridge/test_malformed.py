@@ -77,9 +77,9 @@ def test_a_malformed_handshake_is_refused(url, query, caplog):
 
 
 def test_an_unknown_token_is_told_so_and_cut(url, caplog):
-    """By a connect error, the one refusal after which an editor does not try again (trap 37)."""
+    """By a connect error, the one refusal after which an editor does not try again (trap 37); at
+    once, and not when its CONNECT comes (F3)."""
     with opened(url, clientType="extension", token="brt_\x00💥") as stranger:
-        stranger.send("40")
         [_, refusal] = said(stranger)
 
     assert refusal.startswith("44{")

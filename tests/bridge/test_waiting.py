@@ -1,6 +1,5 @@
 """Starts of tasks that wait for their editor (D1)."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -15,7 +14,7 @@ from bridge.models import Command, Instance
 from bridge.waiting import Window
 from roocloud.lib.refusals import Conflict, NotFound
 from tests import factories
-from tests.bridge.conftest import cookies_of, instance, token_of
+from tests.bridge.conftest import cookies_of, instance, token_of, wait_until
 
 IDLE = {"taskId": "", "taskStatus": "none"}
 START = {
@@ -32,14 +31,6 @@ def gone_editor(world, person, **changes):
     editor.close()
     wait_until(lambda: Instance.unscoped.filter(ended_at__isnull=False).exists())
     return token
-
-
-def wait_until(holds):
-    for _ in range(400):
-        if holds():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not come to be")
 
 
 def reopened(world, token, window="window-2", **changes):

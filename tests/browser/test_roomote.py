@@ -2,12 +2,14 @@
 
 from base64 import b64decode
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from bridge.models import Command
 from roocloud.entry import gate
 from tasks_sharing import actions
 from tests import factories
@@ -215,6 +217,36 @@ def test_a_draft_survives_and_a_message_goes_out_once(world, token, open_page):
     page.wait_for_selector("[data-part=receipt] >> text=Message. The editor accepted it")
     assert editor.count("task:relayed_command") == 1
     assert page.input_value("roomote-composer textarea") == ""
+
+
+def test_a_command_without_an_effect_is_called_unconfirmed(world, token, open_page):
+    """D2"""
+    editor, one = follow(world, token, open_page)
+    page = one.page
+    editor.emit("task:event", question(5), None)
+    page.get_by_role("button", name="Run").click()
+    editor.wait("task:relayed_command")
+    page.wait_for_selector("[data-part=receipt] >> text=Waiting for the editor")
+    Command.unscoped.update(sent_at=timezone.now() - timedelta(seconds=14))
+    page.wait_for_selector("[data-part=receipt][data-state=unconfirmed] >> text=look before you")
+    one.look("roomote-unconfirmed", is_whole=False)
+
+
+def test_drafts_are_forgotten_at_sign_out(world, token, open_page):
+    _, one = follow(world, token, open_page)
+    page = one.page
+    page.fill("roomote-composer textarea", "a secret plan")
+    page.evaluate("localStorage.setItem('roomote:draft:user_of_before:window-1', '{}')")
+    page.reload()
+    page.wait_for_selector(LIVE)
+    kept = "Object.keys(localStorage).filter(key => key.startsWith('roomote:'))"
+    assert [key.rpartition(":")[2] for key in page.evaluate(kept)] == ["window-1"]
+    assert page.input_value("roomote-composer textarea") == "a secret plan"
+    page.goto(one.base + "/account")
+    page.click("summary[aria-label^='Account menu']")
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("link", name="Sign in").first.wait_for()
+    assert page.evaluate(kept) == []
 
 
 def test_an_old_sign_in_may_watch_but_not_command(world, token, alice, visitor):

@@ -1,19 +1,17 @@
 """E1: component by surface → declared behaviour while the component is down. B5: a token route that
 cannot tell never says 401 or 404, on which editors delete their credentials."""
 
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 
 from accounts import tokens
 from accounts.bearer import rights_cache
 from roocloud.celery import app as celery_app
 from telemetry.models import Backfill
-from tests import factories
+from tests import factories, outage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,14 +33,6 @@ SHAPES: dict[str, tuple[tuple[str | int, ...], object] | None] = {
 }
 #: Without the cache a sign-in is refused, since nothing counts the guesses (M1). All else works.
 WITHOUT_REDIS = dict.fromkeys(SHAPES, 200) | {"sign-in": 503}
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port that refuses: bound, and not listened on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
 
 
 @pytest.fixture
@@ -80,30 +70,18 @@ def calls(alice, acme) -> Calls:
 
 
 @pytest.fixture
-def database_down(calls, closed_port) -> Iterator[None]:
-    """The database, once there was something in it, is where nothing answers."""
+def database_down(calls) -> Iterator[None]:
+    """Once there was something in it."""
     rights_cache.clear()
     tokens.keys.forget()
-    before = dict(connection.settings_dict)
-    _hang_up()
-    if connection.vendor == "sqlite":
-        connection.settings_dict["NAME"] = "/nowhere/roocloud.sqlite3"
-    else:
-        pool = {"min_size": 0, "max_size": 1, "timeout": 0.2}
-        connection.settings_dict |= {
-            "HOST": "127.0.0.1",
-            "PORT": closed_port,
-            "OPTIONS": {**before["OPTIONS"], "pool": pool},
-        }
-    yield
-    _hang_up()
-    connection.settings_dict |= before
+    with outage.of_database():
+        yield
 
 
-def _hang_up() -> None:
-    connection.close()
-    if connection.vendor == "postgresql":
-        connection.close_pool()
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with outage.closed_port() as port:
+        yield port
 
 
 @pytest.fixture

@@ -1,0 +1,64 @@
+"""Sockets that take what is sent to them more slowly than it comes."""
+
+import json
+
+import pytest
+
+from bridge import packets
+from bridge.hub import ClientKind, Peer
+from bridge.tokens import Standing
+from tests.bridge.conftest import message
+
+
+@pytest.fixture
+def browser():
+    return Peer(sid="sid_1", kind=ClientKind.WEB, standing=Standing("u"), credential="", device="")
+
+
+def relayed(ts: int, text: str, **changes: object) -> str:
+    return packets.event("task:relayed_event", json.dumps(message(ts, text, **changes)))
+
+
+def received(browser: Peer) -> list[tuple[int, str]]:
+    found = []
+    for packet in browser.rest(10**9):
+        [_, event] = json.loads(packet.removeprefix("42"))
+        found.append((event["message"]["ts"], event["message"]["text"]))
+    return found
+
+
+def test_of_what_is_being_written_a_slow_socket_hears_the_latest_and_of_the_rest_all(browser):
+    """bridge.md §5: each fragment repeats the whole text so far."""
+    written = "word " * 2_000
+    expected = []
+    for ts in range(20):
+        for end in range(100, len(written), 100):
+            browser.send(relayed(ts, written[:end], partial=True))
+        browser.send(relayed(ts, written))
+        browser.send(relayed(1_000 + ts, "whole"))
+        expected += [(ts, written), (1_000 + ts, "whole")]
+
+    assert browser._waiting_bytes < 3 * 2**20
+    heard = received(browser)
+    assert [one for one in heard if one in expected] == expected
+    order = [ts for ts, _ in heard if ts < 1_000]
+    assert order == sorted(order)
+
+
+def test_a_quick_socket_hears_every_fragment(browser):
+    for end in range(1, 50):
+        browser.send(relayed(1, "x" * end, partial=True))
+
+    assert len(received(browser)) == 49
+
+
+def test_what_is_no_message_of_a_task_waits_untouched(browser):
+    other = [
+        packets.event("extension:relayed_event", json.dumps({"n": n, "x": "y" * 2_000}))
+        for n in range(800)
+    ]
+    for text in other:
+        browser.send(text)
+        browser.send('42["task:relayed_event",{"taskId":"task-1","type":"taskModeSwitched"}]')
+
+    assert [text for text in browser.rest(10**9) if "extension" in text] == other
