@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from django.db import transaction
+
+from audit import chain
 from audit.models import Entry
+from roocloud.lib import whence
 from roocloud.lib.text import clean_label
 
 
@@ -73,12 +77,14 @@ def record(
 
 
 def record_all(traces: Iterable[Trace]) -> None:
-    """Add an entry for each, in the caller's transaction. One query."""
-    Entry.objects.bulk_create(_entry(trace) for trace in traces)
+    """Add an entry for each, in the caller's transaction. Two queries."""
+    with transaction.atomic(savepoint=False):
+        chain.loosen(Entry.objects.bulk_create(_entry(trace) for trace in traces))
 
 
 def _entry(trace: Trace) -> Entry:
     actor, organization_id = trace.actor, trace.organization_id
+    where = whence.current()
     if organization_id is None and actor is not None:
         organization_id = actor.organization_id
     return Entry(
@@ -87,6 +93,8 @@ def _entry(trace: Trace) -> Entry:
         actor_id=actor.user_id if actor else "",
         actor_kind=str(actor.kind) if actor else "",
         session_id=(actor.session_id or "") if actor else "",
+        network=where.network,
+        request_id=where.request_id,
         organization_id=organization_id or "",
         target_kind=trace.target_kind,
         target_id=clean_label(trace.target_id, 128),

@@ -1,5 +1,8 @@
 """The insert-only trail. It holds ids and labels, no foreign keys, so that every room can write to
-it and no deletion reaches it."""
+it and no deletion reaches it.
+
+An entry is written in the transaction of the deed, and soon after joined to a chain: see ``chain``.
+"""
 
 from django.db import models
 
@@ -19,6 +22,8 @@ class Entry(models.Model):
     actor_id = models.CharField(max_length=40, blank=True)  # empty: the server itself
     actor_kind = models.CharField(max_length=16, blank=True)  # how they were known: "web", "cli" …
     session_id = models.CharField(max_length=40, blank=True)
+    network = models.CharField(max_length=43, blank=True)  # from where; see lib.addresses
+    request_id = models.CharField(max_length=64, blank=True)
     organization_id = models.CharField(max_length=40, blank=True)
     target_kind = models.CharField(max_length=32)
     target_id = models.CharField(max_length=128)
@@ -32,7 +37,64 @@ class Entry(models.Model):
             models.Index(fields=["-at", "id"], name="audit_entry_recent"),
             models.Index(fields=["target_kind", "target_id"], name="audit_entry_target"),
             models.Index(fields=["organization_id", "-at"], name="audit_entry_organization"),
+            models.Index(fields=["actor_id", "-at"], name="audit_entry_actor"),
+            models.Index(fields=["action", "-at"], name="audit_entry_action"),
         ]
 
     def __str__(self) -> str:
         return f"{self.action} {self.target_id}"
+
+
+class Loose(models.Model):
+    """An entry that is not in the chain yet: written with it, deleted when it is linked."""
+
+    entry_id = models.CharField(max_length=40, unique=True)
+    sealed_digest = models.CharField(max_length=200)  # of the entry as it was written
+
+    def __str__(self) -> str:
+        return self.entry_id
+
+
+class Link(models.Model):
+    """The place of an entry in the chain. Its digest covers the entry and the digest before it."""
+
+    sequence = models.BigIntegerField(primary_key=True)  # from 1, without gaps
+    entry_id = models.CharField(max_length=40, unique=True)
+    digest = models.CharField(max_length=64)
+    #: What was wrong with the entry when it was linked. Empty: it was as it had been written.
+    fault = models.CharField(max_length=40, blank=True)
+    linked_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.sequence} {self.entry_id}"
+
+
+class Chain(models.Model):
+    """The one row that who links holds: where the chain ends, and the key of its digests."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    sealed_key = models.CharField(max_length=200)
+    sequence = models.BigIntegerField(default=0)
+    digest = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="audit_one_chain")]
+
+    def __str__(self) -> str:
+        return f"{self.sequence} {self.digest}"
+
+
+class Check(models.Model):
+    """What a look through the whole chain found, and where the chain ended then."""
+
+    at = models.DateTimeField()
+    is_intact = models.BooleanField()
+    links = models.BigIntegerField()
+    digest = models.CharField(max_length=64, blank=True)
+    fault = models.CharField(max_length=300, blank=True)  # the first bad row
+
+    class Meta:
+        indexes = [models.Index(fields=["-at", "id"], name="audit_check_recent")]
+
+    def __str__(self) -> str:
+        return self.fault or f"{self.links} links are as they were written"

@@ -12,9 +12,11 @@ from django.utils.decorators import sync_only_middleware
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from roocloud import errors
+from roocloud.lib.addresses import client_address, network_of
 from roocloud.lib.ids import new_id
 from roocloud.lib.paths import confidential_headers
 from roocloud.lib.refusals import NotFound
+from roocloud.lib.whence import Whence, coming_from
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
@@ -36,12 +38,16 @@ def confidential(get_response: GetResponse) -> GetResponse:
 
 @sync_only_middleware
 def request_id(get_response: GetResponse) -> GetResponse:
-    """Give the request an id (or keep a proper one from the reverse proxy) and answer with it."""
+    """Give the request an id (or keep a proper one from the reverse proxy) and answer with it; what
+    is written down of the request names it, and the network that it came from."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get("X-Request-ID", "")
         request.request_id = given if _REQUEST_ID.match(given) else new_id("req")  # type: ignore[attr-defined]
-        response = get_response(request)
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        network = network_of(client_address(request.META.get("REMOTE_ADDR", ""), forwarded))
+        with coming_from(Whence(network, request.request_id)):  # type: ignore[attr-defined]
+            response = get_response(request)
         response.headers.setdefault("X-Request-ID", request.request_id)  # type: ignore[attr-defined]
         return response
 

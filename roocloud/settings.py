@@ -222,6 +222,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_ALWAYS_EAGER = env.bool("ROOCLOUD_JOBS_EAGER", False)
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
+    "audit-link": {"task": "audit.tasks.link", "schedule": timedelta(seconds=10)},
+    "audit-verify": {"task": "audit.tasks.verify", "schedule": crontab(hour=3, minute=0)},
     "proxy-settle-orphans": {
         "task": "proxy.tasks.settle_orphans",
         "schedule": timedelta(seconds=30),

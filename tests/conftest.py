@@ -36,7 +36,7 @@ SIZES = {"phone", "desk"}
 #: Fixtures of whatever differs between the databases: one of them, or processes that run on it.
 STORES = {"_django_db_helper", "launch"}
 ELSEWHERE = pytest.StashKey[int]()
-APPEND_ONLY = {"audit_entry", "credits_entry"}
+APPEND_ONLY = {"audit_entry", "audit_link", "audit_check", "credits_entry"}
 #: Tables of what migrations made of the models: all tests have the same.
 OF_MIGRATIONS = {"django_content_type", "auth_permission"}
 

@@ -42,3 +42,17 @@ def make_append_only(table: str) -> migrations.RunPython:
             schema_editor.execute(f"DROP TRIGGER {table}_no_{verb}{on_table}")
 
     return migrations.RunPython(forwards, backwards)
+
+
+def restore_append_only(table: str) -> migrations.RunPython:
+    """A migration operation for after a change of such a table: SQLite makes it anew for most, and
+    its triggers go with the old one."""
+
+    def forwards(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "sqlite":
+            for verb in ("update", "delete"):
+                schema_editor.execute(f"DROP TRIGGER IF EXISTS {table}_no_{verb}")
+            for statement in statements("sqlite", table):
+                schema_editor.execute(statement)
+
+    return migrations.RunPython(forwards, migrations.RunPython.noop)
