@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from django.db.models import Count
+from django.contrib.auth.models import Permission
+from django.db.models import Count, Q
 from django.db.models.functions import TruncDate
 
 from accounts.actors import Actor
@@ -32,6 +33,23 @@ def emails(user_ids: Iterable[str]) -> dict[str, str]:
     """Addresses by id, also of accounts that are closed."""
     rows = User.objects.filter(pk__in=set(user_ids))
     return dict(rows.values_list("pk", "email"))
+
+
+def may(user_id: str, permission: str) -> bool:
+    """Whether a person, whose account is active, holds a permission such as ``room.verb_thing``."""
+    person = User.objects.filter(pk=user_id, is_active=True).first()
+    return person is not None and person.has_perm(permission)
+
+
+def staff_who_may(permission: str) -> list[str]:
+    """Ids of the site administrators who hold a permission."""
+    room, _, codename = permission.partition(".")
+    its = Q(content_type__app_label=room, codename=codename)
+    holding = Permission.objects.filter(its).values("pk")
+    rows = User.objects.filter(is_active=True, is_staff=True).filter(
+        Q(is_superuser=True) | Q(user_permissions__in=holding) | Q(groups__permissions__in=holding)
+    )
+    return list(rows.order_by("pk").values_list("pk", flat=True).distinct())
 
 
 def dashboard_days(since: datetime) -> Sequence[Mapping[str, object]]:

@@ -9,18 +9,20 @@ from django.contrib.admin.helpers import ActionForm
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import URLPattern, path
 from django.utils import timezone
 
+from accounts import queries as people
 from accounts.actors import web_actor
-from credits import actions
-from credits.models import Account, Entry, Hold
+from credits import actions, policy, top_ups
+from credits.forms import DecideForm
+from credits.models import Account, Entry, Hold, TopUp
 from roocloud.lib.admin import ReadOnlyAdmin
 from roocloud.lib.ids import new_id
-from roocloud.lib.money import format_usd, usd_to_nanos
+from roocloud.lib.money import format_usd, nanos_to_plain_usd, usd_to_nanos
 from roocloud.lib.refusals import Refusal
 
 
@@ -138,7 +140,7 @@ class AccountAdmin(ReadOnlyAdmin[Account]):
         return format_usd(account.balance_nanos)
 
     def has_grant_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("credits.grant_credit")
+        return request.user.has_perm(policy.GRANT)
 
     @admin.action(description="Grant credit", permissions=["grant"])
     def grant(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
@@ -208,3 +210,81 @@ class HoldAdmin(ReadOnlyAdmin[Hold]):
     @admin.display(ordering="cost_nanos")
     def cost(self, hold: Hold) -> str:
         return format_usd(hold.cost_nanos)
+
+
+@admin.register(TopUp)
+class TopUpAdmin(ReadOnlyAdmin[TopUp]):
+    list_display = ("asked_at", "who", "account", "amount", "state", "granted", "reason")
+    list_filter = ("state",)
+    list_select_related = ("account__organization", "account__user")
+    search_fields = ("=id", "=asked_by_id", "=account__id", "reason")
+    date_hierarchy = "asked_at"
+    ordering = ("-asked_at", "id")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TopUp]:
+        person = get_user_model()._default_manager.filter(pk=OuterRef("asked_by_id"))
+        return super().get_queryset(request).annotate(email=Subquery(person.values("email")[:1]))
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.decide_page)
+        name = "credits_topup_decide"
+        return [path("<str:top_up_id>/decide/", page, name=name), *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """One that waits is answered on its own page, by who may."""
+        waits = TopUp.unscoped.waiting().filter(pk=object_id).exists()
+        if waits and request.user.has_perm(policy.GRANT):
+            return redirect("admin:credits_topup_decide", object_id)
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def decide_page(self, request: HttpRequest, top_up_id: str) -> HttpResponse:
+        """Grant it, or decline it and say why."""
+        if not request.user.has_perm(policy.GRANT):
+            raise PermissionDenied
+        rows = TopUp.unscoped.select_related("account__organization", "account__user")
+        found = get_object_or_404(rows, pk=top_up_id)
+        form = DecideForm(
+            request.POST or None, initial={"amount": nanos_to_plain_usd(found.amount_nanos)}
+        )
+        if request.method == "POST" and form.is_valid():
+            by, given, at = web_actor(request), form.cleaned_data, timezone.now()
+            answer = {"by": by, "top_up_id": found.pk, "answer": given["answer"], "at": at}
+            try:
+                if "grant" in request.POST:
+                    is_new = top_ups.grant(amount_nanos=given["amount"], **answer)
+                else:
+                    is_new = top_ups.decline(**answer)
+            except Refusal as refusal:
+                form.add_error(refusal.field, refusal.message)
+            else:
+                said = "Answered." if is_new else "Answered before."
+                self.message_user(request, said, messages.SUCCESS)
+                return redirect("admin:credits_topup_changelist")
+        emails = people.emails([found.asked_by_id])
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{format_usd(found.amount_nanos)} of credit is asked for",
+            "opts": self.opts,
+            "form": form,
+            "top_up": found,
+            "who": emails.get(found.asked_by_id, found.asked_by_id),
+        }
+        return render(request, "admin/credits/topup/decide.html", context)
+
+    @admin.display(ordering="email", description="asked by")
+    def who(self, top_up: TopUp) -> str:
+        return getattr(top_up, "email", None) or top_up.asked_by_id
+
+    @admin.display(ordering="amount_nanos")
+    def amount(self, top_up: TopUp) -> str:
+        return format_usd(top_up.amount_nanos)
+
+    @admin.display(ordering="granted_nanos")
+    def granted(self, top_up: TopUp) -> str:
+        return format_usd(top_up.granted_nanos) if top_up.granted_nanos else ""

@@ -13,8 +13,8 @@ from django.db.models.fields.json import KeyTextTransform
 from accounts import api_keys
 from accounts.actors import Actor
 from audit import actions as audit
+from credits import policy
 from credits.models import Account, Budget, BudgetSpan, Entry
-from orgs import policy
 from roocloud.lib.bulk import update_rows
 from roocloud.lib.money import MAX_NANOS, format_usd
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound, Refusal
@@ -249,7 +249,7 @@ def of_keys(keys: Iterable["ApiKey"], *, at: datetime) -> dict[str, list[Standin
 
 def _may_set(actor: Actor, scope: str, subject: str) -> bool:
     """Admins any; members on keys of their own."""
-    if actor.organization_id is None or policy.is_admin(actor):
+    if policy.may_decide(actor):
         return True
     return scope == Budget.Scope.KEY and api_keys.is_own(actor, subject)
 
@@ -368,6 +368,6 @@ def _check_owner(by: Actor, account_id: str, scope: str, subject: str) -> None:
 
 def _check_maker(by: Actor, budget: Budget | None) -> None:
     """A member must not lift what an admin has set on their key."""
-    is_free = budget is None or by.organization_id is None or policy.is_admin(by)
+    is_free = budget is None or policy.may_decide(by)
     if not is_free and budget and budget.made_by_id != by.user_id:
         raise Forbidden("An admin of the organization has set this budget")

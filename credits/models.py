@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 
+from credits import policy
 from roocloud.lib.ids import new_id
 from roocloud.lib.scoped import ScopedManager
 
@@ -21,6 +22,10 @@ def _account_id() -> str:
 
 def _budget_id() -> str:
     return new_id("budget")
+
+
+def _top_up_id() -> str:
+    return new_id("topup")
 
 
 class AccountQuerySet(models.QuerySet["Account"]):
@@ -72,6 +77,12 @@ class Account(models.Model):
 
 
 class HoldQuerySet(models.QuerySet["Hold"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """Those on the account of the actor's context; for who does not decide over it, what their
+        own requests set aside."""
+        found = self.filter(account__in=Account.objects.visible_to(actor))
+        return found if policy.may_decide(actor) else found.filter(subjects__member=actor.user_id)
+
     def open(self) -> Self:
         return self.filter(settled_at=None)
 
@@ -90,6 +101,7 @@ class Hold(models.Model):
     settled_at = models.DateTimeField(null=True)
 
     unscoped = HoldQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(HoldQuerySet)()
 
     class Meta:
         constraints = [
@@ -111,6 +123,14 @@ class Hold(models.Model):
         return self.amount_nanos - self.cost_nanos
 
 
+class EntryQuerySet(models.QuerySet["Entry"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """The ledger of the actor's context, for who decides over its money."""
+        if not policy.may_decide(actor):
+            return self.none()
+        return self.filter(account__in=Account.objects.visible_to(actor))
+
+
 class Entry(models.Model):
     """One line of the ledger. Rows are added and never changed; the database refuses (C1)."""
 
@@ -130,7 +150,8 @@ class Entry(models.Model):
     note = models.CharField(max_length=200, blank=True)
     posted_at = models.DateTimeField()
 
-    unscoped = models.Manager["Entry"]()
+    unscoped = EntryQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(EntryQuerySet)()
 
     class Meta:
         verbose_name_plural = "ledger entries"
@@ -143,7 +164,14 @@ class Entry(models.Model):
                 name="credits_entry_sign_fits_kind",
             ),
         ]
-        indexes = [models.Index(fields=["account", "-posted_at"], name="credits_entry_of_account")]
+        indexes = [
+            models.Index(fields=["account", "-posted_at"], name="credits_entry_of_account"),
+            models.Index(
+                fields=["account", "-posted_at"],
+                condition=~Q(kind="charge"),  # a few among all the charges
+                name="credits_entry_added",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.key
@@ -234,3 +262,63 @@ class BudgetSpan(models.Model):
 
     def __str__(self) -> str:
         return f"{self.budget_id} {self.starts_on}"
+
+
+class TopUpQuerySet(models.QuerySet["TopUp"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """What was asked for the account of the actor's context; for who does not decide over it,
+        what they asked for themselves."""
+        found = self.filter(account__in=Account.objects.visible_to(actor))
+        return found if policy.may_decide(actor) else found.filter(asked_by_id=actor.user_id)
+
+    def waiting(self) -> Self:
+        return self.filter(state=TopUp.State.ASKED)
+
+
+class TopUp(models.Model):
+    """What somebody asked to be added to an account, and what became of it."""
+
+    class State(models.TextChoices):
+        ASKED = "asked", "Waiting"
+        GRANTED = "granted", "Granted"
+        DECLINED = "declined", "Declined"
+
+    id = models.CharField(primary_key=True, max_length=40, default=_top_up_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="top_ups")
+    asked_by_id = models.CharField(max_length=40)
+    key = models.CharField(max_length=60)  # of the page that asked: sent twice it asks once (C6)
+    amount_nanos = models.BigIntegerField()
+    reason = models.CharField(max_length=300)
+    asked_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=State, default=State.ASKED)
+    decided_by_id = models.CharField(max_length=40, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    granted_nanos = models.BigIntegerField(default=0)  # may be less than was asked for
+    answer = models.CharField(max_length=300, blank=True)
+
+    unscoped = TopUpQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(TopUpQuerySet)()
+
+    class Meta:
+        verbose_name = "top-up request"
+        constraints = [
+            UniqueConstraint(
+                fields=["account", "asked_by_id", "key"], name="credits_top_up_once_per_key"
+            ),
+            UniqueConstraint(
+                fields=["account", "asked_by_id"],
+                condition=Q(state="asked"),
+                name="credits_top_up_one_waiting",
+            ),
+            CheckConstraint(condition=Q(amount_nanos__gt=0), name="credits_top_up_positive"),
+            CheckConstraint(
+                condition=Q(state="asked", decided_at=None, granted_nanos=0)
+                | Q(state="granted", decided_at__isnull=False, granted_nanos__gt=0)
+                | Q(state="declined", decided_at__isnull=False, granted_nanos=0),
+                name="credits_top_up_state_fits",
+            ),
+        ]
+        indexes = [models.Index(fields=["account", "-asked_at"], name="credits_top_up_list")]
+
+    def __str__(self) -> str:
+        return self.pk

@@ -7,9 +7,8 @@ from datetime import date, datetime
 from accounts import api_keys
 from accounts import queries as people
 from accounts.actors import Actor
-from credits import budgets
+from credits import budgets, policy
 from credits.models import Budget, BudgetSpan
-from orgs import policy
 
 #: How many members, keys or models of one budget are shown: those that used most of it.
 MOST_USES = 10
@@ -62,7 +61,7 @@ def touching(actor: Actor, *, at: datetime) -> list[Overview]:
     has_keys = any(budget.scope == Budget.Scope.KEY for budget in found)
     keys = api_keys.names(actor) if has_keys else {}
     own: dict[str, set[str]] = {"member": {actor.user_id}, "key": set(keys)}
-    if not may_set(actor):
+    if not policy.may_decide(actor):
         found = _of_member(found, own)
     days = {budgets.starts_on(budget.period, at) for budget in found}
     spans: dict[str, list[BudgetSpan]] = {}
@@ -73,7 +72,7 @@ def touching(actor: Actor, *, at: datetime) -> list[Overview]:
             span
             for span in spans.get(budget.pk, ())
             if span.starts_on == budgets.starts_on(budget.period, at)
-            and (may_set(actor) or span.subject in own.get(budget.scope, {span.subject}))
+            and (policy.may_decide(actor) or span.subject in own.get(budget.scope, {span.subject}))
         ]
         for budget in found
     }
@@ -83,17 +82,23 @@ def touching(actor: Actor, *, at: datetime) -> list[Overview]:
 
 def tight(actor: Actor, *, at: datetime) -> list[tuple[Overview, Use]]:
     """What is nearly used up of the budgets that touch the actor, for a warning."""
+    return tight_of(touching(actor, at=at))
+
+
+def tight_of(found: Iterable[Overview]) -> list[tuple[Overview, Use]]:
+    """The same of budgets that are at hand."""
     return [
         (overview, use)
-        for overview in touching(actor, at=at)
+        for overview in found
         for use in overview.uses
         if use.limit_nanos and use.state != "good"
     ]
 
 
-def may_set(actor: Actor) -> bool:
-    """Whether the actor decides over the budgets of their context."""
-    return actor.organization_id is None or policy.is_admin(actor)
+def fullest(found: Iterable[Overview]) -> list[tuple[Overview, Use]]:
+    """Of budgets that are at hand what was used, the largest share first."""
+    uses = [(overview, use) for overview in found for use in overview.uses]
+    return sorted(uses, key=lambda one: (-one[1].percent, one[0].budget.pk, one[1].subject))
 
 
 def _of_member(rows: Iterable[Budget], own: Mapping[str, Collection[str]]) -> list[Budget]:

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import model_choices
 from accounts.actors import Actor, web_actor
-from credits import actions, budgets, overview, queries
+from credits import actions, budgets, overview, policy, queries
 from credits.forms import BudgetForm, LimitForm
 from credits.models import Budget
 from orgs import queries as orgs
@@ -23,7 +23,7 @@ def all_budgets(request: HttpRequest) -> HttpResponse:
     """``/budgets``: those of the present context, and one more. ``?for=member:user_…`` chooses what
     the new one limits."""
     actor = web_actor(request)
-    if not overview.may_set(actor):
+    if not policy.may_decide(actor):
         if request.method == "POST":
             raise Forbidden("Only an admin of the organization sets budgets")
         return _page(request, actor, None)
@@ -105,7 +105,7 @@ def _enter(request: HttpRequest, budget_id: str) -> tuple[Actor, Budget]:
     actor = web_actor(request)
     rows = Budget.objects.visible_to(actor).select_related("account")
     found = get_object_or_404(rows, pk=budget_id)
-    if not overview.may_set(actor):
+    if not policy.may_decide(actor):
         raise Forbidden("Only an admin of the organization sets budgets")
     return actor, found
 

@@ -7,6 +7,8 @@ from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce
 
+from accounts import memberships
+from accounts import queries as people
 from accounts.actors import Actor
 from credits.models import Account, Entry, Hold
 
@@ -25,11 +27,23 @@ class Standing:
     balance_nanos: int = 0
     held_nanos: int = 0
 
+    @property
+    def free_nanos(self) -> int:
+        return max(self.balance_nanos - self.held_nanos, 0)
+
 
 def standing(actor: Actor) -> Standing:
     """The credit of the actor's context, and how much of it is set aside."""
     found = Account.objects.visible_to(actor).values_list("balance_nanos", "held_nanos").first()
     return Standing(*found) if found else Standing()
+
+
+def account_name(actor: Actor) -> str:
+    """Whose account the actor's context spends from: of the organization, else of the person."""
+    if actor.organization_id is None:
+        return people.names([actor.user_id]).get(actor.user_id, "")
+    of = memberships.of(user_id=actor.user_id)
+    return next((m.organization_name for m in of if m.organization_id == actor.organization_id), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +59,8 @@ class Mismatch:
 
 def mismatches() -> list[Mismatch]:
     """Accounts that do not prove themselves; empty when the books are right (C1)."""
-    entries = _sum(Entry.unscoped.all(), F("amount_nanos"))
-    holds = _sum(Hold.unscoped.open(), F("amount_nanos") - F("cost_nanos"))
+    entries = sum_of(Entry.unscoped.all(), F("amount_nanos"))
+    holds = sum_of(Hold.unscoped.open(), F("amount_nanos") - F("cost_nanos"))
     rows = (
         Account.unscoped.annotate(entries_nanos=entries, holds_nanos=holds)
         .exclude(balance_nanos=F("entries_nanos"), held_nanos=F("holds_nanos"))
@@ -55,7 +69,7 @@ def mismatches() -> list[Mismatch]:
     return [Mismatch(*row) for row in rows]
 
 
-def _sum(rows: QuerySet[Any], amount: F | CombinedExpression) -> Coalesce:
+def sum_of(rows: QuerySet[Any], amount: F | CombinedExpression) -> Coalesce:
     of_account = rows.filter(account=OuterRef("pk")).order_by().values("account")
     return Coalesce(Subquery(of_account.annotate(total=Sum(amount)).values("total")), 0)
 

@@ -1,8 +1,6 @@
 """The pages of usage: sums, the log of completions, one of them explained, and the log as CSV."""
 
-import csv
-import io
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -20,6 +18,7 @@ from proxy import keeping, spending
 from proxy.spending import Filters
 from proxy.usage_forms import FilterForm
 from roocloud.lib.access import signed_in
+from roocloud.lib.spreadsheets import csv_lines
 from roocloud.lib.threads import run_db
 
 
@@ -107,12 +106,12 @@ def export(request: HttpRequest) -> StreamingHttpResponse:
     rows = spending.completions(asked.actor, asked.filters)
 
     async def lines() -> AsyncGenerator[str, None]:
-        yield _csv([spending.EXPORT_HEADER])
+        yield csv_lines([spending.EXPORT_HEADER])
         before = ""
         while True:
             # In batches on the bounded pool: an export that is read slowly holds no connection.
             batch, before = await run_db(spending.export, rows, before=before)
-            yield _csv(batch)
+            yield csv_lines(batch)
             if not before:
                 return
 
@@ -124,15 +123,3 @@ def export(request: HttpRequest) -> StreamingHttpResponse:
             "Cache-Control": "no-store",
         },
     )
-
-
-def _csv(lines: Iterable[Iterable[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows([_cell(value) for value in line] for line in lines)
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    """Spreadsheets run text that begins like a formula."""
-    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if is_formula else value

@@ -22,13 +22,6 @@ def to_home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @signed_in
-def to_budgets(request: HttpRequest) -> HttpResponse:
-    """``/billing``: there is the credit, and what limits it."""
-    return redirect("budgets")
-
-
-@require_safe
-@signed_in
 def to_organizations(request: HttpRequest) -> HttpResponse:
     """``/checkout/team``: a team is an organization."""
     return redirect("organizations")

@@ -18,7 +18,6 @@ urlpatterns = [
     path("api/docs/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="api-docs"),
     path("admin/", admin.site.urls),
-    path("billing", links.to_budgets),
     path("sign-in", links.to_home),
     path("sign-up", links.to_sign_up),
     path("checkout/team", links.to_organizations),

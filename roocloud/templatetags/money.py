@@ -17,9 +17,9 @@ def usd(nanos: int) -> str:
 
 @register.filter
 def exact_usd(nanos: int) -> str:
-    """``$0.0375`` of nano-dollars, every digit; ``$0.30`` with the cents."""
-    whole, _, fraction = nanos_to_plain_usd(nanos).partition(".")
-    return f"${whole}.{fraction:0<2}"
+    """``$0.0375`` of nano-dollars, every digit; ``-$0.30`` with the cents."""
+    whole, _, fraction = nanos_to_plain_usd(abs(nanos)).partition(".")
+    return f"{'-' if nanos < 0 else ''}${int(whole):,}.{fraction:0<2}"
 
 
 @register.filter

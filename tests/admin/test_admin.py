@@ -25,7 +25,7 @@ from audit.models import Entry as Trail
 from bridge import tokens as bridge_tokens
 from bridge.models import BridgeToken, Command, Instance
 from credits import actions as credit
-from credits.models import Entry
+from credits.models import Entry, TopUp
 from orgs.actions import invite
 from proxy import actions as proxy
 from proxy import catalogue
@@ -63,6 +63,10 @@ def fill(alice, acme, *, number=0):
     invite(organization=acme, email=f"x{number}@x.example", role="member", by=actor, at=at)
     account = credit.account_of(user_id=alice.pk, organization_id=acme.pk, at=at)
     credit.grant(account=account, amount_nanos=10**12, key=f"g{number}", by=None, at=at, note="n")
+    TopUp.unscoped.create(
+        account=account, asked_by_id=alice.pk, key=f"k{number}", amount_nanos=1, reason="n",
+        asked_at=at, state="declined", decided_at=at,
+    )  # fmt: skip
     upstream = proxy.put_upstream(
         name=f"u{number}", base_url="https://a.example/v1", api_key="sk-very-secret", by=None, at=at
     )

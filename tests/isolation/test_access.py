@@ -15,6 +15,7 @@ from accounts.actors import TokenKind
 from accounts.models import ApiKey
 from bridge.models import Instance
 from credits import actions as credit
+from credits import top_ups
 from credits.budgets import put_budget
 from proxy.models import Completion
 from roocloud.asgi import asgi_urlpatterns
@@ -35,6 +36,7 @@ ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "mask_id", "session_id", "organization_id", "user_id",
     "invitation_id", "key_id", "budget_id", "completion_id", "import_id", "instance_id",
+    "top_up_id",
 }  # fmt: skip
 PROTECTED = [r for r in ROUTES if r.view is not None and r.access and r.access.who != "public"]
 OF_OBJECTS = [route for route in ROUTES if OBJECT_IDS & set(route.parameters)]
@@ -104,6 +106,7 @@ def world(alice, bob, mallory, acme, evil):
         limit_nanos=1,
         at=at,
     )
+    asked = top_ups.ask(by=actor, amount_nanos=1, reason=CANARY, key="k", at=at)
     completion = Completion.unscoped.create(
         user_id=alice.pk,
         organization_id=acme.pk,
@@ -142,6 +145,8 @@ def world(alice, bob, mallory, acme, evil):
         "form": "md",
         "key_id": key.pk,
         "budget_id": budget.pk,
+        "top_up_id": asked.pk,
+        "month": f"{at:%Y-%m}",
         "completion_id": completion.pk,
         "import_id": run.pk,
         "instance_id": editor.instance_id,
@@ -163,7 +168,10 @@ def fill(route: Route, ids: dict[str, object]) -> str:
 
 def unknown(ids: dict[str, object]) -> dict[str, object]:
     """Ids of the same kind that nobody has."""
-    keep = {"version", "pk", "slug", "paths", "sign_in_id", "secret", "message_id", "index", "form"}
+    keep = {
+        "version", "pk", "slug", "paths", "sign_in_id", "secret", "message_id", "index", "form",
+        "month",
+    }  # fmt: skip
     return {
         key: (value if key in keep else re.sub(r"\w$", "~", str(value)))
         for key, value in ids.items()
@@ -287,6 +295,8 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/account/keys/{world['key_id']}/revoke",
         f"/organizations/{world['organization_id']}/keys",
         f"/organizations/{world['organization_id']}/keys/{world['key_id']}",
+        "/billing",
+        f"/billing/requests/{world['top_up_id']}",
         "/budgets",
         f"/budgets/{world['budget_id']}",
         f"/budgets/{world['budget_id']}/remove",

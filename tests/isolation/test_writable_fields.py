@@ -37,6 +37,7 @@ def snapshot(person) -> dict[str, object]:
         "/account/tokens/new",
         "/account/keys/new",
         "/budgets",
+        "/billing/ask",
         "/tasks/import",
         "/tasks/delete",
     ],

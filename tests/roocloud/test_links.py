@@ -8,7 +8,7 @@ from tests import factories
 @pytest.mark.parametrize(
     ("path", "leads_to"),
     [
-        ("/billing?utm_source=extension", "/budgets"), ("/sign-in", "/"), ("/cloud-agents/setup", "/"),
+        ("/sign-in", "/"), ("/cloud-agents/setup", "/"),
         ("/checkout/team", "/organizations"), ("/accounts/sessions/", "/account/devices"),
     ],
 )  # fmt: skip
@@ -21,9 +21,10 @@ def test_links_of_the_editor_lead_somewhere(client, bob, path, leads_to):
     assert client.get(leads_to).status_code == 200
 
 
-def test_usage_is_a_page_of_its_own(client, bob):
+def test_usage_and_billing_are_pages_of_their_own(client, bob):
     client.force_login(bob)
-    assert client.get("/usage?utm_source=extension").status_code == 200
+    for path in ("/usage", "/billing"):
+        assert client.get(f"{path}?utm_source=extension").status_code == 200
 
 
 def test_the_way_to_the_sign_up_page_leads_nowhere_else(client, db):

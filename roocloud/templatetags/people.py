@@ -1,4 +1,4 @@
-"""What the pages of usage need."""
+"""People in templates."""
 
 from collections.abc import Mapping
 
