@@ -6,6 +6,7 @@
 # make bench-tasks  the list of 100,000 tasks against that of 100 (see bench/README.md)
 # make bench-share  the first page of a long shared task (see bench/README.md)
 # make bench-bridge  the bridge against node's Socket.IO server (see bench/README.md)
+# make bench-settings  settings that did not change against a plain view (see bench/README.md)
 # make check  format, lint, types, import contracts, migrations, deployment checks
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,7 +14,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check --require-hashes --no-deps
 
-.PHONY: run setup extras test check faults bench-proxy bench-share bench-tasks bench-bridge fix migrations vendor lock docs
+.PHONY: run setup extras test check faults bench-proxy bench-share bench-tasks bench-bridge bench-settings fix migrations vendor lock docs
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed static/vendor/.installed
@@ -43,6 +44,9 @@ bench-tasks: setup
 
 bench-bridge: setup
 	@$(PY) bench/measure_bridge.py
+
+bench-settings: setup
+	@$(PY) bench/measure_settings.py
 
 fix: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check --fix .

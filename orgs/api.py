@@ -1,14 +1,13 @@
 """``GET /api/extension-settings`` (protocol/settings.md §1)."""
 
 from django.utils import timezone
-from django.utils.http import parse_etags
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import user_settings
+from accounts import user_settings, versions
 from accounts.bearer import BearerView
-from orgs import queries
+from orgs import queries, revalidation
 from roocloud.lib.openapi import OBJECT
 
 
@@ -18,27 +17,19 @@ class ExtensionSettings(BearerView):
     @extend_schema(responses=OBJECT)
     def get(self, request: Request) -> Response:
         at = timezone.now()
+        newest = versions.newest(at=at)
         version = queries.settings_version(self.actor, at=at)
         mine = user_settings.current(user_id=self.actor.user_id, at=at)
         etag = f'"{version}-{mine.version}"'
-        headers = {
-            "ETag": f"W/{etag}",
-            "Cache-Control": "private, no-cache",
-            "Vary": "Authorization",
-        }
-        if _matches(request.headers.get("If-None-Match", ""), etag):
+        revalidation.note(self.actor, etag, newest=newest, at=at)
+        headers = {"ETag": f"W/{etag}", **revalidation.HEADERS}
+        if revalidation.matches(request.headers.get("If-None-Match", ""), etag):
             return Response(status=304, headers=headers)
         body = {
             "organization": queries.settings_document(version),
             "user": user_settings.document(mine),
         }
         return Response(body, headers=headers)
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Weak comparison (RFC 9110 §8.8.3.2): on the way, a tag is made strong or joined by others."""
-    known = {given.removeprefix("W/") for given in parse_etags(if_none_match)}
-    return not known.isdisjoint({etag, "*"})
 
 
 class LegacyOrganizationSettings(BearerView):

@@ -11,6 +11,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
 from bridge import polling, sockets  # noqa: E402
+from orgs import revalidation  # noqa: E402
 from proxy import holds, keeping, settling  # noqa: E402
 from proxy.calls import ENDPOINTS  # noqa: E402
 from proxy.completions import application as completes  # noqa: E402
@@ -32,6 +33,7 @@ asgi_urlpatterns = [
         "task/<str:task_id>/live",
         streams.application(is_ending=lambda: gate.is_closed),  # type: ignore[arg-type]  # the same
     ),
+    path("api/extension-settings", revalidation.application(django_app)),  # type: ignore[arg-type]  # the same
     path("socket.io/", polling.application(bridge)),  # type: ignore[arg-type]  # the same
 ]
 websocket_urlpatterns = [
