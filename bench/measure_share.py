@@ -9,6 +9,7 @@ A page has a budget: what is beyond it is shown as it is (tasks_sharing.markup).
 ratios when cold, one to the libraries on all texts of the page, and one to them on what it affords.
 """
 
+import gc
 import json
 import os
 import random
@@ -244,6 +245,8 @@ def measure() -> bool:
             left -= part.cost
             afforded.append(part)
     ask(few)
+    gc.collect()
+    gc.freeze()  # as a server does when it has started
     print(
         f"\n{connection.vendor}: {MANY:,} messages of {size / 10**6:.0f} MB against {FEW};"
         f" first page {len(page) / 1000:,.0f} kB, {ROUNDS} requests of each",

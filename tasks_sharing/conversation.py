@@ -47,6 +47,16 @@ class Item:
     is_cut: bool = False
 
     @property
+    def clock(self) -> str:
+        """The time of day in UTC; a page has hundreds, and Django's filter takes long."""
+        return f"{self.at:%H:%M}"
+
+    @property
+    def moment(self) -> str:
+        """Date and time in UTC, in full."""
+        return f"{self.at.day} {self.at:%B %Y, %H:%M:%S}"
+
+    @property
     def template(self) -> str:
         return f"tasks_sharing/kinds/{self.block.form}.html"
 
