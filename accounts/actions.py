@@ -16,6 +16,7 @@ from accounts.actors import Actor, TokenKind
 from accounts.bearer import rights_cache
 from accounts.editors import Editor
 from accounts.models import ClientSession, Ticket, User
+from accounts.signals import everything_ended
 from audit import actions as audit
 from roocloud.lib.ids import digest, new_id, new_secret
 from roocloud.lib.refusals import Conflict, InvalidInput, NotFound, Unauthenticated
@@ -419,6 +420,7 @@ def _end_all(user_id: str, *, actor: Actor | None, at: datetime, note: str) -> i
         sessions = list(ClientSession.unscoped.filter(user_id=user_id).alive(at))
         for session in sessions:
             _end(session, actor=actor, at=at, note=note)
+        everything_ended.send(sender=None, user_id=user_id, by=actor, at=at)
     return len(sessions)
 
 

@@ -25,6 +25,7 @@ class TokenKind(StrEnum):
     JOB = "cj"  # for CI and static-token editors
     API_KEY = "key"  # a member's key for any OpenAI client, /proxy only
     WEB = "web"  # a browser session
+    DEVICE = "device"  # a paired phone or companion, /api/devices and the bridge only
     SHELL = "shell"  # an operator's command
 
 

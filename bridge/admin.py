@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 
+from bridge.devices.models import Device, Pairing, QueuedCommand
 from bridge.models import BridgeToken, Command, Instance
 from roocloud.lib.admin import ReadOnlyAdmin
 
@@ -36,3 +37,35 @@ class BridgeTokenAdmin(ReadOnlyAdmin[BridgeToken]):
     search_fields = ("=user__email", "=organization_id")
     ordering = ("-last_used_at", "id")
     exclude = ("token_hash",)
+
+
+@admin.register(Device)
+class DeviceAdmin(ReadOnlyAdmin[Device]):
+    list_display = ("created_at", "owner", "name", "kind", "platform", "last_seen_at", "revoked_at")
+    list_filter = ("kind", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("=owner__email", "=device_id", "=id")
+    date_hierarchy = "created_at"
+    ordering = ("-created_at", "id")
+    exclude = ("token_hash", "refresh_hash", "previous_token_hash", "previous_refresh_hash")
+
+
+@admin.register(Pairing)
+class PairingAdmin(ReadOnlyAdmin[Pairing]):
+    list_display = ("created_at", "user", "expires_at", "claimed_at", "device")
+    list_filter = ("created_at",)
+    list_select_related = ("user", "device")
+    search_fields = ("=user__email",)
+    ordering = ("-created_at", "id")
+    exclude = ("code_hash",)
+
+
+@admin.register(QueuedCommand)
+class QueuedCommandAdmin(ReadOnlyAdmin[QueuedCommand]):
+    list_display = ("given_at", "owner", "target", "kind", "task_id", "state", "retry_count")
+    list_filter = ("state", "kind", "given_at")
+    list_select_related = ("owner", "target")
+    search_fields = ("=owner__email", "=key", "=target__device_id", "=task_id")
+    date_hierarchy = "given_at"
+    ordering = ("-given_at", "id")
+    exclude = ("payload", "fingerprint")

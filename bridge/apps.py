@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class BridgeConfig(AppConfig):
     name = "bridge"
     verbose_name = "Remote control"
+
+    def ready(self) -> None:
+        from accounts.signals import everything_ended
+        from bridge.devices import receivers
+
+        everything_ended.connect(receivers.remove_devices)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from django.db import transaction
 
-from accounts.actors import Actor, TokenKind
+from accounts.actors import Actor
 from audit import actions as audit
 from bridge.models import INSTANCE_LIFETIME, Command, Instance, Publication
 from bridge.schemas import AnyCommand
@@ -183,7 +183,7 @@ def _trace(order: Order, row: Command) -> audit.Trace:
     facts |= {"textHash": row.text_hash, "device": row.device}
     if row.ask_ts is not None:
         facts["askTs"] = str(row.ask_ts)
-    actor = Actor(row.sender_id, row.organization_id or None, None, TokenKind.WEB)
+    actor = Actor(row.sender_id, row.organization_id or None, None, order.by.kind)
     return audit.Trace(
         action=_ACTIONS.get(row.state, "command.refused"),
         actor=actor,

@@ -7,8 +7,13 @@ from django.db import connection, models
 from django.db.models import CheckConstraint, Index, Q, UniqueConstraint
 from django.db.models.functions import Collate
 
+from bridge.devices.models import Device, Pairing, QueuedCommand
 from roocloud.lib.ids import new_id
 from roocloud.lib.scoped import ScopedManager
+
+__all__ = [
+    "BridgeToken", "Command", "Device", "Instance", "Pairing", "Publication", "QueuedCommand",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from accounts.actors import Actor

@@ -129,6 +129,12 @@ def event(name: str, payload: str) -> str:
     return f'42["{name}",{payload}]'
 
 
+def question(name: str, payload: str) -> str:
+    """An event that is to be acknowledged. Its number is always the same: answers say themselves
+    what they are about."""
+    return f'420["{name}",{payload}]'
+
+
 def ack(ack_id: str, answer: object) -> str:
     return f"43{ack_id}[{dumps(answer)}]"
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from accounts import browsers, memberships
-from accounts.actors import Actor
+from accounts.actors import Actor, TokenKind
 from accounts.browsers import SignIn
 from bridge.models import BridgeToken
 from orgs import queries as orgs
@@ -25,7 +25,8 @@ class Standing:
     organization_id: None for the personal account. session_id: the client session behind an editor,
     empty for a browser. is_on: whether the organization lets its members control their editors at
     present. may_command: whether a browser's sign-in is young and strong enough for
-    commands (R2); why_not: what to do about it where it is not.
+    commands (R2); why_not: what to do about it where it is not. kind: how the person is known.
+    device_pk, device_id: of the paired device that holds the socket; empty for other sockets.
     """
 
     user_id: str
@@ -34,6 +35,9 @@ class Standing:
     is_on: bool = True
     may_command: bool = False
     why_not: str = ""
+    kind: TokenKind = TokenKind.WEB
+    device_pk: str = ""
+    device_id: str = ""
 
 
 def issue(actor: Actor, *, at: datetime) -> str:

@@ -1,4 +1,4 @@
-from django.urls import path
+from django.urls import include, path
 
 from bridge import api, pages
 
@@ -8,5 +8,6 @@ urlpatterns = [
     path("roomote/manifest.webmanifest", pages.manifest, name="roomote-manifest"),
     path("roomote/worker.js", pages.worker, name="roomote-worker"),
     path("roomote/offline", pages.offline, name="roomote-offline"),
+    path("", include("bridge.devices.urls")),
     path("roomote/<path:instance_id>", pages.editor, name="roomote-editor"),
 ]

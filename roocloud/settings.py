@@ -443,6 +443,11 @@ ROOCLOUD_BRIDGE_SOCKETS_OF_ONE = env.int(
 ROOCLOUD_BRIDGE_SOCKETS_FROM_ONE = env.int(
     "ROOCLOUD_BRIDGE_SOCKETS_FROM_ONE", 1_000, validate=Range(1, 100_000)
 )
+#: Commands that wait for one paired device, and bytes of what one says.
+ROOCLOUD_DEVICE_QUEUE = env.int("ROOCLOUD_DEVICE_QUEUE", 1_000, validate=Range(1, 100_000))
+ROOCLOUD_DEVICE_PAYLOAD_LIMIT = env.int(
+    "ROOCLOUD_DEVICE_PAYLOAD_LIMIT", _MIB, validate=Range(1, 50 * _MIB)
+)
 #: How old a web sign-in may be that sends commands to editors.
 ROOCLOUD_COMMAND_SIGN_IN = env.timedelta("ROOCLOUD_COMMAND_SIGN_IN_S", timedelta(days=7))
 

@@ -10,7 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase
 
-Who = Literal["public", "signed_in", "staff", "bearer", "client_token", "operator"]
+Who = Literal["public", "signed_in", "staff", "bearer", "client_token", "device", "operator"]
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -19,8 +19,9 @@ class Access:
     """The rule of a route.
 
     who: public; signed_in (web session); staff (web session of a site administrator); bearer (one
-    of ``kinds``); client_token (the editor's long-lived token, /v1 only); operator (a token of the
-    settings, or this machine itself).
+    of ``kinds``); client_token (the editor's long-lived token, /v1 only); device (a token of a
+    paired device, or the code to pair one); operator (a token of the settings, or this machine
+    itself).
     reason: for public routes, why nobody needs to be known.
     kinds: token kinds that open a bearer route.
     """

@@ -25,6 +25,7 @@ from tasks_sharing import actions as tasks
 from tasks_sharing import guard
 from tasks_sharing.models import Import, Share
 from tests import factories
+from tests.bridge import paired
 from tests.bridge.conftest import instance
 from tests.routes import COMPLETES, LIBRARY_ROUTES, Route, walk
 
@@ -36,7 +37,7 @@ ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "mask_id", "session_id", "organization_id", "user_id",
     "invitation_id", "key_id", "budget_id", "completion_id", "import_id", "instance_id",
-    "top_up_id",
+    "top_up_id", "device_id", "device_pk",
 }  # fmt: skip
 PROTECTED = [r for r in ROUTES if r.view is not None and r.access and r.access.who != "public"]
 OF_OBJECTS = [route for route in ROUTES if OBJECT_IDS & set(route.parameters)]
@@ -130,6 +131,8 @@ def world(alice, bob, mallory, acme, evil):
         first_seen_at=at,
         last_seen_at=at,
     )
+    device = paired.paired(alice, "canary-device", name=CANARY).device
+    waiting = paired.waiting(device)
     mask = guard.mask_text(task=share.task, text="prompt", by=actor, at=at)
     return {
         "task_id": "task-1",
@@ -150,6 +153,9 @@ def world(alice, bob, mallory, acme, evil):
         "completion_id": completion.pk,
         "import_id": run.pk,
         "instance_id": editor.instance_id,
+        "device_id": device.device_id,
+        "device_pk": device.pk,
+        "key": waiting.key,
         "version": 1,
         "pk": 1,
         "slug": "supernova",
@@ -196,7 +202,7 @@ def test_nobody_gets_in_without_a_credential(client, world):
             assert answer.status_code not in range(200, 300) or method == "options", asked
             assert answer.status_code < 500, asked
             assert CANARY not in answer.content.decode(), asked
-            if route.access.who in ("bearer", "client_token"):
+            if route.access.who in ("bearer", "client_token", "device"):
                 assert answer.status_code in (401, 405), asked
 
 
@@ -210,6 +216,7 @@ def credentials(person, org):
     secret = factories.api_key(person, org).secret
     yield "api key", {"Authorization": f"Bearer {secret}"}
     yield "x-api-key", {"X-Api-Key": secret}
+    yield "device", paired.bearer(paired.paired(person, f"{person.first_name}-phone"))
 
 
 def test_a_foreign_id_answers_as_an_unknown_one(client, world, mallory, evil):
@@ -303,6 +310,9 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/usage/{world['completion_id']}",
         f"/tasks/import/{world['import_id']}",
         f"/roomote/{world['instance_id']}",
+        "/roomote/devices",
+        f"/roomote/devices/{world['device_pk']}",
+        f"/roomote/devices/{world['device_pk']}/remove",
     ):
         answer = client.get(path_)
         assert answer.status_code == 200, path_
@@ -311,17 +321,23 @@ def test_the_owner_gets_their_own(client, world, alice):
 
 
 #: An API key opens the public list of models and the plain ASGI routes, which are asked elsewhere.
-KINDS_THAT_OPEN = {"client_token": ["client token"], "bearer": ["editor", "cli", "job"]}
+KINDS_THAT_OPEN = {
+    "client_token": ["client token"],
+    "bearer": ["editor", "cli", "job"],
+    "device": ["device"],
+}
 
 
-@pytest.mark.parametrize("kind", ["client token", "editor", "cli", "job", "api key", "x-api-key"])
+@pytest.mark.parametrize(
+    "kind", ["client token", "editor", "cli", "job", "api key", "x-api-key", "device"]
+)
 def test_each_token_opens_only_its_own_routes(client, world, alice, acme, kind):
     """B3: the matrix of token kinds and routes."""
     headers = dict(credentials(alice, acme))[kind]
     for route in ROUTES:
         if route.path in COMPLETES or route.path.startswith("trpc"):
             continue
-        if route.access.who not in ("bearer", "client_token"):
+        if route.access.who not in KINDS_THAT_OPEN:
             continue
         opens = kind in KINDS_THAT_OPEN[route.access.who]
         answer = client.get(fill(route, world), headers=headers)
