@@ -1,14 +1,14 @@
 """Reads of people and their sign-ins, for pages."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from django.contrib.auth.models import Permission
-from django.db.models import Count, Q
+from django.db.models import Count, Max, Q
 from django.db.models.functions import TruncDate
 
 from accounts.actors import Actor
-from accounts.models import ClientSession, User
+from accounts.models import ApiKey, ClientSession, User
 
 
 def has_client(actor: Actor, *, at: datetime) -> bool:
@@ -50,6 +50,19 @@ def staff_who_may(permission: str) -> list[str]:
         Q(is_superuser=True) | Q(user_permissions__in=holding) | Q(groups__permissions__in=holding)
     )
     return list(rows.order_by("pk").values_list("pk", flat=True).distinct())
+
+
+def last_used(organization_id: str, user_ids: Collection[str]) -> dict[str, datetime]:
+    """When each of the people last used an editor, a command line, a job token or an API key in an
+    organization; who never did is left out. To the minute. Two queries."""
+    signed_in = ClientSession.unscoped.filter(organization_id=organization_id)
+    keys = ApiKey.unscoped.filter(organization_id=organization_id).exclude(last_used_at=None)
+    found: dict[str, datetime] = {}
+    for rows, field in ((signed_in, "last_seen_at"), (keys, "last_used_at")):
+        newest = rows.filter(user_id__in=user_ids).order_by().values_list("user_id")
+        for user_id, used_at in newest.annotate(used_at=Max(field)):
+            found[user_id] = max(used_at, found.get(user_id, used_at))
+    return found
 
 
 def dashboard_days(since: datetime) -> Sequence[Mapping[str, object]]:

@@ -14,6 +14,16 @@ class OrganizationForm(forms.Form):
     name = forms.CharField(max_length=100)
 
 
+class LogoForm(forms.Form):
+    logo = forms.FileField(
+        label="Picture",
+        help_text="PNG, JPEG, WebP or GIF, up to 2 MB. It is drawn anew, 96 pixels wide or high.",
+        widget=forms.ClearableFileInput(
+            attrs={"accept": "image/png,image/jpeg,image/webp,image/gif"}
+        ),
+    )
+
+
 class InviteForm(forms.Form):
     email = forms.EmailField(label="E-mail address")
     role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER)
@@ -54,6 +64,12 @@ class SettingsForm(RestoreForm):
             return documents.dump(documents.parse(value))
         except Refusal as refusal:
             raise forms.ValidationError(described(refusal)) from None
+
+
+def refuse(form: forms.Form, refusal: Refusal, *, field: str | None = None) -> None:
+    """Show a refusal beside the field that it names, else beside ``field``, else above them all."""
+    named = refusal.field if refusal.field in form.fields else field
+    form.add_error(named, refusal.message)
 
 
 def described(refusal: Refusal) -> str:

@@ -53,6 +53,21 @@ class Organization(models.Model):
         return self.name
 
 
+class Logo(models.Model):
+    """The picture of an organization, drawn anew from what was uploaded; see orgs.logos."""
+
+    organization = models.OneToOneField(
+        Organization, primary_key=True, on_delete=models.CASCADE, related_name="logo"
+    )
+    picture = models.BinaryField()  # WebP, at most orgs.logos.SIDE pixels wide and high
+    digest = models.CharField(max_length=64)  # SHA-256 of the picture
+
+    unscoped = models.Manager["Logo"]()
+
+    def __str__(self) -> str:
+        return f"Logo of {self.organization_id}"
+
+
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def visible_to(self, actor: "Actor") -> Self:
         """The actor's own memberships and those of their colleagues."""

@@ -1,26 +1,22 @@
-"""The web pages of an organization: its members and invitations."""
+"""The web pages of an organization."""
 
 from dataclasses import replace
 
 from allauth.account.decorators import reauthentication_required
-from allauth.account.models import EmailAddress
-from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.utils.http import parse_etags
+from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import invitations
 from accounts.actors import ORGANIZATION_KEY, Actor, web_actor
-from orgs import actions, policy
-from orgs.forms import InviteForm, OrganizationForm, RemoteControlForm, RoleForm
-from orgs.models import Invitation, Membership, Organization
-from roocloud.lib.access import public, signed_in
-from roocloud.lib.refusals import Forbidden
+from orgs import actions, logos, policy, roster
+from orgs.forms import LogoForm, OrganizationForm, RemoteControlForm, refuse
+from orgs.models import Logo, Membership, Organization
+from roocloud.lib.access import signed_in
+from roocloud.lib.refusals import Forbidden, InvalidInput
 
 PAGE = 50
 
@@ -28,7 +24,8 @@ PAGE = 50
 def enter(request: HttpRequest, organization_id: str) -> tuple[Actor, Organization]:
     """The organization and the person as a member of it; 404 for strangers, as for unknown ids."""
     actor = web_actor(request)
-    organization = get_object_or_404(Organization.objects.visible_to(actor), pk=organization_id)
+    rows = Organization.objects.visible_to(actor).select_related("logo").defer("logo__picture")
+    organization = get_object_or_404(rows, pk=organization_id)
     membership = Membership.unscoped.get(organization=organization, user_id=actor.user_id)
     return replace(actor, organization_id=organization.pk, role=membership.role), organization
 
@@ -69,31 +66,69 @@ def organizations(request: HttpRequest) -> HttpResponse:
 @require_safe
 @signed_in
 def organization(request: HttpRequest, organization_id: str) -> HttpResponse:
-    """``/organizations/{id}``: members, and for admins invitations."""
+    """``/organizations/{id}``: its members, and the way to everything else of it."""
     actor, found = enter(request, organization_id)
-    members = (
-        Membership.objects.visible_to(actor)
-        .filter(organization=found)
-        .select_related("user")
-        .order_by("user__email", "pk")
-    )
-    open_invitations = (
-        Invitation.objects.visible_to(actor)
-        .filter(organization=found)
-        .live(timezone.now())
-        .order_by("-created_at", "pk")
-    )
-    return render(
-        request,
-        "orgs/organization.html",
-        {
-            "organization": found,
-            "page": Paginator(members, PAGE).get_page(request.GET.get("page")),
-            "is_admin": policy.is_admin(actor),
-            "invitations": open_invitations,
-            "form": InviteForm(),
-        },
-    )
+    search = request.GET.get("q", "").strip()
+    rows = roster.members(actor, found, search=search)
+    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    context = {
+        "organization": found,
+        "page": page,
+        "lines": roster.lines(actor, list(page), at=timezone.now()),
+        "search": search,
+        "is_admin": policy.is_admin(actor),
+    }
+    return render(request, "orgs/organization.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def general(request: HttpRequest, organization_id: str) -> HttpResponse:
+    """``/organizations/{id}/general``: its name and its picture."""
+    actor, found = enter_as_admin(request, organization_id)
+    do = request.POST.get("do")
+    form = OrganizationForm(request.POST if do == "rename" else None, initial={"name": found.name})
+    logo_form = LogoForm(*((request.POST, request.FILES) if do == "logo" else ()))
+    at = timezone.now()
+    try:
+        if do == "rename" and form.is_valid():
+            name = form.cleaned_data["name"]
+            actions.rename(organization=found, name=name, by=actor, at=at)
+            return _saved(request, found)
+        if do == "logo" and logo_form.is_valid():
+            uploaded = logo_form.cleaned_data["logo"].read(logos.MAX_BYTES + 1)
+            actions.put_logo(organization=found, uploaded=uploaded, by=actor, at=at)
+            return _saved(request, found)
+        if do == "remove-logo":
+            actions.remove_logo(organization=found, by=actor, at=at)
+            return _saved(request, found)
+    except InvalidInput as refusal:
+        refuse(form if do == "rename" else logo_form, refusal)
+    context = {
+        "organization": found,
+        "form": form,
+        "logo_form": logo_form,
+    }
+    status = 400 if form.errors or logo_form.errors else 200
+    return render(request, "orgs/general.html", context, status=status)
+
+
+def _saved(request: HttpRequest, found: Organization) -> HttpResponse:
+    messages.success(request, "Saved.")
+    return redirect("organization-general", found.pk)
+
+
+@require_safe
+@signed_in
+def logo(request: HttpRequest, organization_id: str) -> HttpResponse:
+    """``/organizations/{id}/logo``: for members. Asked again each time, mostly answered by 304."""
+    _, found = enter(request, organization_id)
+    picture = get_object_or_404(Logo.unscoped, organization=found)
+    etag = f'"{picture.digest}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if etag in parse_etags(request.headers.get("If-None-Match", "")):
+        return HttpResponse(status=304, headers=headers)
+    return HttpResponse(bytes(picture.picture), content_type=logos.MIME_TYPE, headers=headers)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -120,110 +155,3 @@ def _switch(
     actions.set_remote_control(organization=found, is_on=is_on, by=actor, at=timezone.now())
     messages.success(request, f"Remote control is switched {'on' if is_on else 'off'}.")
     return redirect("organization-remote-control", found.pk)
-
-
-@never_cache
-@require_POST
-@signed_in
-def invite(request: HttpRequest, organization_id: str) -> HttpResponse:
-    """Make an invitation and show its link, once."""
-    actor, found = enter_as_admin(request, organization_id)
-    form = InviteForm(request.POST)
-    if not form.is_valid():
-        return render(
-            request, "orgs/invited.html", {"organization": found, "form": form}, status=400
-        )
-    invitation, secret = actions.invite(
-        organization=found,
-        email=form.cleaned_data["email"],
-        role=form.cleaned_data["role"],
-        by=actor,
-        at=timezone.now(),
-    )
-    link = f"{settings.ROOCLOUD_PUBLIC_URL}{reverse('invitation', args=[secret])}"
-    context = {"organization": found, "invitation": invitation, "link": link}
-    return render(request, "orgs/invited.html", context)
-
-
-@require_POST
-@signed_in
-def revoke_invitation(
-    request: HttpRequest, organization_id: str, invitation_id: str
-) -> HttpResponse:
-    actor, found = enter_as_admin(request, organization_id)
-    invitation = get_object_or_404(
-        Invitation.objects.visible_to(actor), organization=found, pk=invitation_id
-    )
-    actions.revoke_invitation(invitation=invitation, by=actor, at=timezone.now())
-    messages.success(request, "The invitation is revoked.")
-    return redirect("organization", found.pk)
-
-
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
-@public(reason="its secret is the credential to read it; to accept it asks for a sign-in")
-def invitation(request: HttpRequest, secret: str) -> HttpResponse:
-    """``/invitations/{secret}``: read it, sign in or up, accept it."""
-    at = timezone.now()
-    found = actions.find_invitation(secret=secret, at=at)
-    context = {"invitation": found, "path": request.path}
-    if not request.user.is_authenticated:
-        invitations.admit(request, token_hash=found.token_hash)
-        return render(request, "orgs/invitation.html", context)
-    addresses = {
-        address.email.lower(): address.verified
-        for address in EmailAddress.objects.filter(user=request.user)
-    }
-    if request.method == "POST":
-        actions.accept_invitation(
-            secret=secret,
-            user=request.user,
-            verified={email for email, is_verified in addresses.items() if is_verified},
-            at=at,
-        )
-        request.session[ORGANIZATION_KEY] = found.organization_id
-        messages.success(request, f"Welcome to {found.organization.name}.")
-        return redirect("organization", found.organization_id)
-    context |= {
-        "is_verified": addresses.get(found.email, False),
-        "is_mine": found.email in {*addresses, request.user.email.lower()},
-    }
-    return render(request, "orgs/invitation.html", context)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@signed_in
-def member(request: HttpRequest, organization_id: str, user_id: str) -> HttpResponse:
-    """Change a member's role, or take them out after a question; also to leave."""
-    actor, found = enter(request, organization_id)
-    row = get_object_or_404(
-        Membership.objects.visible_to(actor).select_related("user"),
-        organization=found,
-        user_id=user_id,
-    )
-    is_self = row.user_id == actor.user_id
-    if not (is_self or policy.is_admin(actor)):
-        raise Forbidden("This page is for owners and admins of the organization")
-    form = RoleForm(request.POST or None, initial={"role": row.role})
-    if request.method == "POST" and request.POST.get("do") == "remove":
-        actions.remove_member(organization=found, user_id=row.user_id, by=actor, at=timezone.now())
-        messages.success(request, "The membership has ended.")
-        return redirect("organizations") if is_self else redirect("organization", found.pk)
-    if request.method == "POST" and form.is_valid():
-        actions.put_member(
-            organization=found,
-            user=row.user,
-            role=form.cleaned_data["role"],
-            by=actor,
-            at=timezone.now(),
-        )
-        messages.success(request, "Saved.")
-        return redirect("organization", found.pk)
-    context = {
-        "organization": found,
-        "member": row,
-        "form": form,
-        "is_self": is_self,
-        "is_admin": policy.is_admin(actor),
-    }
-    return render(request, "orgs/member.html", context)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orgs import api, clerk, pages, settings_pages
+from orgs import api, clerk, invitation_pages, member_pages, pages, settings_pages
 
 urlpatterns = [
     path("api/extension-settings", api.ExtensionSettings.as_view()),
@@ -11,13 +11,29 @@ urlpatterns = [
     path("v1/organizations/<str:organization_id>", clerk.OrganizationRecord.as_view()),
     path("organizations", pages.organizations, name="organizations"),
     path("organizations/<str:organization_id>", pages.organization, name="organization"),
-    path("organizations/<str:organization_id>/invite", pages.invite, name="invite"),
+    path("organizations/<str:organization_id>/invite", invitation_pages.invite, name="invite"),
     path(
         "organizations/<str:organization_id>/invitations/<str:invitation_id>/revoke",
-        pages.revoke_invitation,
+        invitation_pages.revoke_invitation,
         name="revoke-invitation",
     ),
-    path("organizations/<str:organization_id>/members/<str:user_id>", pages.member, name="member"),
+    path("organizations/<str:organization_id>/general", pages.general, name="organization-general"),
+    path("organizations/<str:organization_id>/logo", pages.logo, name="organization-logo"),
+    path(
+        "organizations/<str:organization_id>/members/<str:user_id>",
+        member_pages.member,
+        name="member",
+    ),
+    path(
+        "organizations/<str:organization_id>/members/<str:user_id>/remove",
+        member_pages.remove_member,
+        name="remove-member",
+    ),
+    path(
+        "organizations/<str:organization_id>/members/<str:user_id>/hand-over",
+        member_pages.hand_over,
+        name="hand-over",
+    ),
     path(
         "organizations/<str:organization_id>/remote-control",
         pages.remote_control,
@@ -33,5 +49,5 @@ urlpatterns = [
         settings_pages.roll_back,
         name="roll-back",
     ),
-    path("invitations/<str:secret>", pages.invitation, name="invitation"),
+    path("invitations/<str:secret>", invitation_pages.invitation, name="invitation"),
 ]

@@ -8,6 +8,7 @@ class ProxyConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import model_choices
+        from orgs import spending as orgs_spending
         from proxy import actions, catalogue, queries, spending
         from proxy.models import IdempotencyKey, Transcript, Upstream
         from roocloud.lib import sealed
@@ -23,3 +24,4 @@ class ProxyConfig(AppConfig):
         )
         model_choices.register(queries.model_choices)
         bills.register(spending.task_bill)
+        orgs_spending.register(spending.of_members)

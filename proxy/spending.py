@@ -4,7 +4,7 @@ Sums come from the daily roll-up and rows by keyset, so a page costs the same at
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -174,6 +174,14 @@ def totals(actor: Actor, filters: Filters) -> dict[str, int]:
     else:
         found = _days(actor, filters).aggregate(**{name: Sum(name) for name in _SUMS})
     return {name: value or 0 for name, value in found.items()}
+
+
+def of_members(organization_id: str, user_ids: Collection[str], since: date) -> Mapping[str, int]:
+    """Nano-dollars by person; see orgs.spending."""
+    rows = UsageDay.unscoped.filter(
+        organization_id=organization_id, user_id__in=user_ids, day__gte=since
+    )
+    return dict(rows.values_list("user_id").annotate(spent_nanos=Sum("cost_nanos")))
 
 
 @dataclass(frozen=True, slots=True)

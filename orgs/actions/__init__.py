@@ -6,10 +6,13 @@ from orgs.actions.invitations import (
     invite,
     revoke_invitation,
 )
-from orgs.actions.members import LastOwner, put_member, remove_member
+from orgs.actions.members import LastOwner, hand_over, put_member, remove_member
 from orgs.actions.organizations import (
     create_organization,
     find_organization,
+    put_logo,
+    remove_logo,
+    rename,
     set_remote_control,
 )
 from orgs.actions.revisions import (
@@ -28,10 +31,14 @@ __all__ = [
     "current_revision",
     "find_invitation",
     "find_organization",
+    "hand_over",
     "invite",
     "personal_revision",
+    "put_logo",
     "put_member",
+    "remove_logo",
     "remove_member",
+    "rename",
     "revoke_invitation",
     "roll_back",
     "save_settings",

@@ -77,6 +77,22 @@ def remove_member(*, organization: Organization, user_id: str, by: Actor, at: da
     rights_cache.clear()
 
 
+def hand_over(*, organization: Organization, to: "User", by: Actor, at: datetime) -> None:
+    """Make another member owner in the place of ``by``, who stays as an admin.
+
+    Raises NotFound, Forbidden for everybody but owners.
+    """
+    if by.organization_id != organization.pk or not policy.is_owner(by):
+        raise Forbidden("Only an owner hands an organization over")
+    with transaction.atomic():
+        members = _lock_members(organization)
+        giver = members.get(by.user_id)
+        if giver is None or giver.role != Role.OWNER or to.pk not in members or to.pk == by.user_id:
+            raise NotFound("There is no such member")
+        put_member(organization=organization, user=to, role=Role.OWNER, by=by, at=at)
+        put_member(organization=organization, user=giver.user, role=Role.ADMIN, by=by, at=at)
+
+
 def checked_role(role: str) -> Role:
     """Raises InvalidInput (``role``)."""
     if role not in Role.values:

@@ -1,16 +1,17 @@
 """Organizations themselves."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from accounts.actors import Actor
 from audit import actions as audit
-from orgs import documents
+from orgs import documents, logos
 from orgs.actions.revisions import store
-from orgs.models import Membership, Organization, Role
+from orgs.models import Logo, Membership, Organization, Role
 from orgs.policy import require_admin
 from roocloud.lib.ids import new_id
 from roocloud.lib.refusals import InvalidInput
@@ -25,9 +26,7 @@ def create_organization(*, name: str, owner: "User", by: Actor, at: datetime) ->
 
     Raises InvalidInput (``name``).
     """
-    name = clean_label(name, 100)
-    if not name:
-        raise InvalidInput("Give the organization a name", field="name")
+    name = _checked_name(name)
     with transaction.atomic():
         organization = _insert(name, at=at)
         Membership.unscoped.create(
@@ -36,16 +35,55 @@ def create_organization(*, name: str, owner: "User", by: Actor, at: datetime) ->
         store(
             organization, documents.dump(documents.DEFAULT), previous=None, by=None, note="", at=at
         )
-        audit.record(
-            action="organization.created",
-            actor=by,
-            organization_id=organization.pk,
-            target_kind="organization",
-            target_id=organization.pk,
-            after={"name": name, "owner": owner.pk},
+        after = {"name": name, "owner": owner.pk}
+        _record("organization.created", organization, by=by, after=after, at=at)
+    return organization
+
+
+def rename(*, organization: Organization, name: str, by: Actor, at: datetime) -> None:
+    """Call it something else. Its id and its slug stay, so no link and no editor loses it.
+
+    Raises InvalidInput (``name``), Forbidden.
+    """
+    require_admin(by, organization)
+    name = _checked_name(name)
+    with transaction.atomic():
+        before = Organization.unscoped.select_for_update().get(pk=organization.pk).name
+        if before == name:
+            return
+        Organization.unscoped.filter(pk=organization.pk).update(name=name)
+        _record(
+            "organization.renamed",
+            organization,
+            by=by,
+            before={"name": before},
+            after={"name": name},
             at=at,
         )
-    return organization
+
+
+def put_logo(*, organization: Organization, uploaded: bytes, by: Actor, at: datetime) -> None:
+    """Show a picture beside the name, drawn anew from a file (see orgs.logos).
+
+    Raises InvalidInput (``logo``), Forbidden.
+    """
+    require_admin(by, organization)
+    picture = logos.drawn(uploaded)
+    digest = sha256(picture).hexdigest()
+    with transaction.atomic():
+        Logo.unscoped.update_or_create(
+            organization=organization, defaults={"picture": picture, "digest": digest}
+        )
+        _record("organization.logo_set", organization, by=by, after={"sha256": digest}, at=at)
+
+
+def remove_logo(*, organization: Organization, by: Actor, at: datetime) -> None:
+    """Raises Forbidden."""
+    require_admin(by, organization)
+    with transaction.atomic():
+        removed, _ = Logo.unscoped.filter(organization=organization).delete()
+        if removed:
+            _record("organization.logo_removed", organization, by=by, at=at)
 
 
 def find_organization(name: str) -> Organization | None:
@@ -67,16 +105,42 @@ def set_remote_control(*, organization: Organization, is_on: bool, by: Actor, at
             .update(remote_control=is_on)
         )
         if changed:
-            audit.record(
-                action="remote_control.switched",
-                actor=by,
-                organization_id=organization.pk,
-                target_kind="organization",
-                target_id=organization.pk,
+            _record(
+                "remote_control.switched",
+                organization,
+                by=by,
                 before={"isOn": not is_on},
                 after={"isOn": is_on},
                 at=at,
             )
+
+
+def _checked_name(name: str) -> str:
+    name = clean_label(name, 100)
+    if not name:
+        raise InvalidInput("Give the organization a name", field="name")
+    return name
+
+
+def _record(
+    action: str,
+    organization: Organization,
+    *,
+    by: Actor,
+    at: datetime,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    audit.record(
+        action=action,
+        actor=by,
+        organization_id=organization.pk,
+        target_kind="organization",
+        target_id=organization.pk,
+        before=before,
+        after=after,
+        at=at,
+    )
 
 
 def _insert(name: str, *, at: datetime) -> Organization:
