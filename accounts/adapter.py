@@ -89,8 +89,9 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  
             return False
         if settings.ROOCLOUD_SIGNUP == "open":
             return True
+        offer, email = invitations.pending(request), sociallogin.user.email.lower()
         verified = {a.email.lower() for a in sociallogin.email_addresses if a.verified}
-        return sociallogin.user.email.lower() in verified & {invitations.pending(request)}
+        return offer is not None and email in verified and offer.is_for(email)
 
     def authenticate_by_email(self, sociallogin: Any) -> tuple[Any, str] | None:
         """The account that a trusted provider's verified address signs in to

@@ -20,9 +20,10 @@ class SignUpForm(forms.Form):
         """Refuses another address than the invited one (B7)."""
         cleaned = super().clean() or self.cleaned_data
         email = cleaned.get("email")
-        invited = invitations.pending(context.request)
-        if settings.ROOCLOUD_SIGNUP == "invitation" and email and email != invited:
-            self.add_error("email", "This is not the address that was invited.")
+        if settings.ROOCLOUD_SIGNUP == "invitation" and email:
+            offer = invitations.pending(context.request)
+            if offer is None or not offer.is_for(email):
+                self.add_error("email", "This is not the address that was invited.")
         return cleaned
 
     def signup(self, request: HttpRequest, user: User) -> None:

@@ -4,6 +4,7 @@ Organizations live in a room above, which notes the invitation in the web sessio
 the link, and says later whether it still holds.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from django.http import HttpRequest
@@ -11,9 +12,23 @@ from django.http import HttpRequest
 _KEY = "invitation_digest"
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Whom an invitation is for: an address, or any at a domain; with neither, anybody."""
+
+    email: str
+    domain: str
+
+    def is_for(self, email: str) -> bool:
+        email = email.lower()
+        if self.email:
+            return email == self.email
+        return not self.domain or email.endswith(f"@{self.domain}")
+
+
 class InvitationSource(Protocol):
-    def invited_email(self, *, token_hash: str) -> str | None:
-        """The address of an invitation that can be accepted now."""
+    def offer(self, *, token_hash: str) -> Offer | None:
+        """Of an invitation that can be accepted now."""
 
 
 _sources: list[InvitationSource] = []
@@ -29,7 +44,7 @@ def admit(request: HttpRequest, *, token_hash: str) -> None:
     request.session[_KEY] = token_hash
 
 
-def pending(request: HttpRequest) -> str | None:
-    """The invited address in lower case, as long as the invitation is live."""
+def pending(request: HttpRequest) -> Offer | None:
+    """Whom this browser's invitation is for, as long as it is live."""
     token_hash: str | None = request.session.get(_KEY)
-    return _sources[0].invited_email(token_hash=token_hash) if token_hash else None
+    return _sources[0].offer(token_hash=token_hash) if token_hash else None

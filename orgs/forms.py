@@ -24,9 +24,44 @@ class LogoForm(forms.Form):
     )
 
 
+_DAYS = forms.TypedChoiceField(
+    label="Ends after",
+    choices=[
+        ("1", "1 day"),
+        ("7", "7 days"),
+        ("14", "14 days"),
+        ("30", "30 days"),
+        ("90", "90 days"),
+    ],
+    initial="14",
+    coerce=int,
+)
+_ROLES = [(role.value, role.label) for role in Role]
+
+
 class InviteForm(forms.Form):
-    email = forms.EmailField(label="E-mail address")
-    role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER)
+    entries = forms.CharField(
+        label="E-mail addresses",
+        max_length=60_000,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="One a line, or with commas between them; also as “Name <address>”. Up to 200.",
+    )
+    role = forms.ChoiceField(choices=_ROLES, initial=Role.MEMBER)
+    days = _DAYS
+    deliver = forms.ChoiceField(
+        label="Deliver by",
+        choices=[("mail", "A mail to each of them"), ("links", "Links that I pass on myself")],
+    )
+
+
+class LinkForm(forms.Form):
+    role = forms.ChoiceField(
+        choices=[pair for pair in _ROLES if pair[0] != Role.OWNER], initial=Role.MEMBER
+    )
+    max_uses = forms.IntegerField(
+        label="For how many people", min_value=1, max_value=1000, initial=10
+    )
+    days = _DAYS
 
 
 class RoleForm(forms.Form):

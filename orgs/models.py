@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
-from django.db.models import CheckConstraint, Q, UniqueConstraint
+from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 
 from roocloud.lib.ids import new_id
 from roocloud.lib.scoped import ScopedManager
@@ -108,23 +108,29 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         )
 
     def live(self, at: datetime) -> Self:
-        return self.filter(accepted_at=None, revoked_at=None, expires_at__gt=at)
+        return self.filter(uses__lt=F("max_uses"), revoked_at=None, expires_at__gt=at)
 
 
 class Invitation(models.Model):
-    """The offer of a role to one e-mail address; good once."""
+    """The offer of a role: to one e-mail address, once, or to several people who have its link."""
 
     id = models.CharField(primary_key=True, max_length=40, default=_invitation_id, editable=False)
     organization = models.ForeignKey(
         Organization, on_delete=models.CASCADE, related_name="invitations"
     )
-    email = models.EmailField()
+    email = models.EmailField(blank=True)  # empty: whoever has the link …
+    domain = models.CharField(max_length=253, blank=True)  # … and an address there, if it names one
     role = models.CharField(max_length=10, choices=Role)
+    max_uses = models.PositiveIntegerField(default=1)
+    uses = models.PositiveIntegerField(default=0)
     token_hash = models.CharField(max_length=64, unique=True)
     made_by_id = models.CharField(max_length=40)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
-    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_at = models.DateTimeField(null=True, blank=True)  # last
+    mailed_at = models.DateTimeField(
+        null=True, blank=True
+    )  # None: never, or its link was shown since
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     unscoped = InvitationQuerySet.as_manager()
@@ -132,14 +138,26 @@ class Invitation(models.Model):
 
     class Meta:
         constraints = [
-            CheckConstraint(condition=Q(role__in=Role.values), name="orgs_invitation_known_role")
+            CheckConstraint(condition=Q(role__in=Role.values), name="orgs_invitation_known_role"),
+            CheckConstraint(
+                condition=Q(uses__lte=F("max_uses"), max_uses__gt=0),
+                name="orgs_invitation_within_uses",
+            ),
+            CheckConstraint(
+                condition=Q(email="") | Q(max_uses=1, domain=""),
+                name="orgs_invitation_to_one_address_once",
+            ),
         ]
         indexes = [
             models.Index(fields=["organization", "-created_at"], name="orgs_invitation_list")
         ]
 
     def __str__(self) -> str:
-        return f"{self.email} as {self.role}"
+        return f"{self.email or 'Link'} as {self.role}"
+
+    @property
+    def is_link(self) -> bool:
+        return not self.email
 
 
 class SettingsRevision(models.Model):

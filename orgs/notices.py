@@ -1,15 +1,42 @@
 """Mail to the people of an organization."""
 
+from datetime import datetime
+
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
 from django.urls import reverse
 
+from orgs import actions
 from orgs.models import Membership, Role, SettingsRevision
 
 #: Parts of the settings that decide what runs on members' computers (O1).
 WATCHED = ("mcps", "providerProfiles", "allowList")
+
+
+def send_invitation(*, invitation_id: str, at: datetime) -> None:
+    """Mail an invitation to its address, with a link made for this mail. A second call does nothing
+    once the first has sent it."""
+    found = actions.secret_to_mail(invitation_id=invitation_id, at=at)
+    if found is None:
+        return
+    invitation, secret = found
+    by = get_user_model().objects.filter(pk=invitation.made_by_id).first()
+    context = {
+        "invitation": invitation,
+        "organization": invitation.organization,
+        "by": f"{by.name} ({by.email})" if by else "Somebody",
+        "product": settings.ROOCLOUD_PRODUCT_NAME,
+        "link": f"{settings.ROOCLOUD_PUBLIC_URL}{reverse('invitation', args=[secret])}",
+    }
+    send_mail(
+        f"{settings.ACCOUNT_EMAIL_SUBJECT_PREFIX}Join {invitation.organization.name}",
+        render_to_string("orgs/mail/invitation.txt", context),
+        None,
+        [invitation.email],
+    )
+    actions.note_mailed(invitation=invitation, secret=secret, at=at)
 
 
 def tell_of_settings(*, version: int, user_id: str) -> None:

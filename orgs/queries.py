@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from accounts import memberships
+from accounts import invitations, memberships
 from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
@@ -79,13 +79,10 @@ def people(organization_id: str) -> list[tuple[str, str]]:
 class Invitations:
     """Answers accounts.invitations."""
 
-    def invited_email(self, *, token_hash: str) -> str | None:
-        return (
-            Invitation.unscoped.live(timezone.now())
-            .filter(token_hash=token_hash)
-            .values_list("email", flat=True)
-            .first()
-        )
+    def offer(self, *, token_hash: str) -> invitations.Offer | None:
+        rows = Invitation.unscoped.live(timezone.now()).filter(token_hash=token_hash)
+        found = rows.values_list("email", "domain").first()
+        return invitations.Offer(*found) if found else None
 
 
 def settings_version(actor: Actor, *, at: datetime) -> int:

@@ -11,7 +11,16 @@ urlpatterns = [
     path("v1/organizations/<str:organization_id>", clerk.OrganizationRecord.as_view()),
     path("organizations", pages.organizations, name="organizations"),
     path("organizations/<str:organization_id>", pages.organization, name="organization"),
-    path("organizations/<str:organization_id>/invite", invitation_pages.invite, name="invite"),
+    path(
+        "organizations/<str:organization_id>/invitations",
+        invitation_pages.invite,
+        name="organization-invitations",
+    ),
+    path(
+        "organizations/<str:organization_id>/invitations/<str:invitation_id>/link",
+        invitation_pages.new_invitation_link,
+        name="new-invitation-link",
+    ),
     path(
         "organizations/<str:organization_id>/invitations/<str:invitation_id>/revoke",
         invitation_pages.revoke_invitation,

@@ -2,9 +2,15 @@
 
 from orgs.actions.invitations import (
     accept_invitation,
+    admits,
     find_invitation,
     invite,
+    invite_many,
+    make_link,
+    new_link,
+    note_mailed,
     revoke_invitation,
+    secret_to_mail,
 )
 from orgs.actions.members import LastOwner, hand_over, put_member, remove_member
 from orgs.actions.organizations import (
@@ -27,12 +33,17 @@ __all__ = [
     "LastOwner",
     "VersionConflict",
     "accept_invitation",
+    "admits",
     "create_organization",
     "current_revision",
     "find_invitation",
     "find_organization",
     "hand_over",
     "invite",
+    "invite_many",
+    "make_link",
+    "new_link",
+    "note_mailed",
     "personal_revision",
     "put_logo",
     "put_member",
@@ -42,5 +53,6 @@ __all__ = [
     "revoke_invitation",
     "roll_back",
     "save_settings",
+    "secret_to_mail",
     "set_remote_control",
 ]

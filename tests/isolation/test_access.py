@@ -398,7 +398,7 @@ def test_a_readonly_member_may_look_and_not_change(client, world, rhea, acme):
     client.force_login(rhea)
 
     assert client.get(f"/organizations/{acme.pk}").status_code == 200
-    for page in ("settings", "invite"):
+    for page in ("settings", "invitations"):
         assert client.post(f"/organizations/{acme.pk}/{page}").status_code == 403
 
 
