@@ -51,13 +51,43 @@ def grant(
     """
     if not 0 < amount_nanos <= MAX_NANOS:
         raise InvalidInput("must be above zero and at most 100 million USD", field="amount")
+    return _enter_one(Entry.Kind.GRANT, account, amount_nanos, key, by=by, at=at, note=note)
+
+
+def correct(
+    *,
+    account: Account,
+    amount_nanos: int,
+    key: str,
+    by: Actor | None,
+    at: datetime,
+    note: str,
+) -> bool:
+    """Add or take what an earlier entry should have been different by, as a refund does; the
+    balance may fall below zero. The same key corrects once; True for the call that did it."""
+    return _enter_one(Entry.Kind.CORRECTION, account, amount_nanos, key, by=by, at=at, note=note)
+
+
+_DONE = {Entry.Kind.GRANT: "credit.granted", Entry.Kind.CORRECTION: "credit.corrected"}
+
+
+def _enter_one(
+    kind: Entry.Kind,
+    account: Account,
+    amount_nanos: int,
+    key: str,
+    *,
+    by: Actor | None,
+    at: datetime,
+    note: str,
+) -> bool:
     with transaction.atomic():
         locked = _lock([account.pk])[account.pk]
         if Entry.unscoped.filter(account=account, key=key).exists():
             return False
         Entry.unscoped.create(
             account=account,
-            kind=Entry.Kind.GRANT,
+            kind=kind,
             amount_nanos=amount_nanos,
             key=key,
             made_by_id=by.user_id if by else "",
@@ -67,7 +97,7 @@ def grant(
         locked.balance_nanos += amount_nanos
         _store({account.pk: locked}, [account.pk])
         audit.record(
-            action="credit.granted",
+            action=_DONE[kind],
             actor=by,
             organization_id=account.organization_id,
             target_kind="credit_account",

@@ -19,7 +19,7 @@ from accounts import queries as people
 from accounts.actors import web_actor
 from credits import actions, policy, top_ups
 from credits.forms import DecideForm
-from credits.models import Account, Entry, Hold, TopUp
+from credits.models import Account, Entry, Hold, Payment, TopUp
 from roocloud.lib.admin import ReadOnlyAdmin
 from roocloud.lib.ids import new_id
 from roocloud.lib.money import format_usd, nanos_to_plain_usd, usd_to_nanos
@@ -288,3 +288,24 @@ class TopUpAdmin(ReadOnlyAdmin[TopUp]):
     @admin.display(ordering="granted_nanos")
     def granted(self, top_up: TopUp) -> str:
         return format_usd(top_up.granted_nanos) if top_up.granted_nanos else ""
+
+
+@admin.register(Payment)
+class PaymentAdmin(ReadOnlyAdmin[Payment]):
+    list_display = ("begun_at", "id", "account", "asked", "paid", "refunded", "paid_at")
+    list_select_related = ("account",)
+    search_fields = ("=id", "=payment_id", "=account__id", "=by_id")
+    date_hierarchy = "begun_at"
+    ordering = ("-begun_at", "id")
+
+    @admin.display(ordering="amount_nanos")
+    def asked(self, payment: Payment) -> str:
+        return format_usd(payment.amount_nanos)
+
+    @admin.display(ordering="paid_nanos")
+    def paid(self, payment: Payment) -> str:
+        return format_usd(payment.paid_nanos)
+
+    @admin.display(ordering="refunded_nanos")
+    def refunded(self, payment: Payment) -> str:
+        return format_usd(payment.refunded_nanos)

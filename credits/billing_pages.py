@@ -13,8 +13,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts import queries as people
 from accounts.actors import Actor, web_actor
 from audit import actions as audit
-from credits import ledger, overview, policy, queries, top_ups
-from credits.forms import AnswerForm, AskForm, LedgerForm
+from credits import ledger, overview, payments, policy, queries, top_ups
+from credits.forms import AnswerForm, AskForm, LedgerForm, PayForm
 from credits.models import TopUp
 from roocloud.lib.access import signed_in
 from roocloud.lib.refusals import Forbidden, Refusal
@@ -40,6 +40,8 @@ def billing(request: HttpRequest) -> HttpResponse:
         "actor": actor,
         "may_decide": policy.may_decide(actor),
         "may_ask": policy.may_ask(actor),
+        "pays": payments.may_pay(actor),
+        "is_paid": request.GET.get("paid") == "yes",
         "may_grant": request.user.has_perm(policy.GRANT) and actor.is_staff,
         "credit": queries.standing(actor),
         "tight": overview.tight_of(touching),
@@ -154,6 +156,31 @@ def ask(request: HttpRequest) -> HttpResponse:
             return redirect("billing")
     status = 409 if is_sent and form.non_field_errors() else 200
     return render(request, "credits/ask.html", {"form": form, "actor": actor}, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def pay(request: HttpRequest) -> HttpResponse:
+    """``/billing/pay``: choose an amount, then pay it at Stripe. Not there where that is off."""
+    if not payments.is_on():
+        raise Http404
+    actor = web_actor(request)
+    if not payments.may_pay(actor):
+        raise Forbidden("Owners and admins of the organization add credit")
+    form = PayForm(request.POST or None)
+    status = 200
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            page = payments.begin(
+                by=actor, amount_nanos=given["amount"], key=given["key"], at=timezone.now()
+            )
+            return redirect(page)
+        except Refusal as refusal:
+            form.add_error(refusal.field, refusal.message)
+            status = refusal.status if refusal.status >= 500 else 200
+    context = {"form": form, "account": queries.account_name(actor)}
+    return render(request, "credits/pay.html", context, status=status)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

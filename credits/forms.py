@@ -90,6 +90,12 @@ class AskForm(forms.Form):
     key = forms.CharField(max_length=60, initial=partial(new_id, "ask"), widget=forms.HiddenInput)
 
 
+class PayForm(forms.Form):
+    amount = UsdField(label="Amount in USD", help_text="From 1 to 10,000, such as 25 or 12.50.")
+    #: One for each page: sent twice it leads to the same payment (C6).
+    key = forms.CharField(max_length=60, initial=partial(new_id, "pay"), widget=forms.HiddenInput)
+
+
 class AnswerForm(forms.Form):
     answer = forms.CharField(
         label="Why",

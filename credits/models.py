@@ -28,6 +28,10 @@ def _top_up_id() -> str:
     return new_id("topup")
 
 
+def _payment_id() -> str:
+    return new_id("pay")
+
+
 class AccountQuerySet(models.QuerySet["Account"]):
     def visible_to(self, actor: "Actor") -> Self:
         """The one account that the actor's context spends from."""
@@ -319,6 +323,51 @@ class TopUp(models.Model):
             ),
         ]
         indexes = [models.Index(fields=["account", "-asked_at"], name="credits_top_up_list")]
+
+    def __str__(self) -> str:
+        return self.pk
+
+
+class PaymentQuerySet(models.QuerySet["Payment"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """Those for the account of the actor's context, for who decides over its money."""
+        if not policy.may_decide(actor):
+            return self.none()
+        return self.filter(account__in=Account.objects.visible_to(actor))
+
+
+class Payment(models.Model):
+    """Credit that somebody pays for at Stripe. What was paid is what Stripe says, not what was
+    asked for (docs/decisions/0043-payments.md)."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=_payment_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="payments")
+    by_id = models.CharField(max_length=40)
+    key = models.CharField(max_length=60)  # of the page that began it: sent twice it begins one
+    amount_nanos = models.BigIntegerField()  # asked for
+    checkout_url = models.CharField(max_length=2000, blank=True)  # empty until Stripe gave it
+    begun_at = models.DateTimeField()
+    payment_id = models.CharField(max_length=255, null=True, unique=True)  # noqa: DJ001 - unique
+    paid_nanos = models.BigIntegerField(default=0)
+    refunded_nanos = models.BigIntegerField(default=0)  # of what was paid
+    paid_at = models.DateTimeField(null=True, blank=True)
+
+    unscoped = PaymentQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(PaymentQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["account", "by_id", "key"], name="credits_payment_once"),
+            CheckConstraint(
+                condition=Q(paid_at=None, payment_id=None, paid_nanos=0, refunded_nanos=0)
+                | Q(paid_at__isnull=False, payment_id__isnull=False, paid_nanos__gt=0),
+                name="credits_payment_paid_whole",
+            ),
+            CheckConstraint(
+                condition=Q(refunded_nanos__gte=0, refunded_nanos__lte=F("paid_nanos")),
+                name="credits_payment_refund_within",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.pk

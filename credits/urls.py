@@ -6,6 +6,8 @@ from credits import api, billing_pages, pages
 
 urlpatterns = [
     path("api/extension/credit-balance", api.CreditBalance.as_view()),
+    path("api/webhooks/stripe", api.StripeEvents.as_view()),
+    path("billing/pay", billing_pages.pay, name="pay"),
     path("billing", billing_pages.billing, name="billing"),
     path("billing/ledger", billing_pages.ledger_page, name="ledger"),
     path("billing/statements/<str:month>.csv", billing_pages.statement_csv, name="statement-csv"),

@@ -4,6 +4,7 @@ and names each; the embedded deployment has safe values of its own."""
 import ipaddress
 import socket
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -134,12 +135,25 @@ def unreadable_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> lis
     ]
 
 
+@register
+def half_set_payments(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """With one of its two secrets Stripe would take money that is never counted, or none."""
+    names = ("ROOCLOUD_STRIPE_SECRET_KEY", "ROOCLOUD_STRIPE_WEBHOOK_SECRET")
+    missing = [name for name in names if not getattr(settings, name)]
+    if len(missing) == len(names):
+        return []
+    wrong = [f"{name} must be set too, or neither." for name in missing]
+    if find_spec("stripe") is None:
+        wrong.append(f"{names[0]} needs the library of Stripe: `make extras` installs it.")
+    return [Error(one, id="roocloud.E102") for one in wrong]
+
+
 def refuse_unsafe_settings() -> None:
     """For entry points that no management command checks before. Raises ImproperlyConfigured that
     names every setting at fault."""
     found = [
         str(message.msg)
-        for check in (unreadable_settings, unsafe_settings)
+        for check in (unreadable_settings, half_set_payments, unsafe_settings)
         for message in check(None)
     ]
     if found:

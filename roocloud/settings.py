@@ -409,6 +409,10 @@ ROOCLOUD_IDEMPOTENCY_KEEP = timedelta(
     hours=env.int("ROOCLOUD_IDEMPOTENCY_HOURS", 24, validate=Range(1, 168))
 )
 
+#: Payments by card at Stripe: both, or there are none.
+ROOCLOUD_STRIPE_SECRET_KEY = env.str("ROOCLOUD_STRIPE_SECRET_KEY", "")
+ROOCLOUD_STRIPE_WEBHOOK_SECRET = env.str("ROOCLOUD_STRIPE_WEBHOOK_SECRET", "")
+
 # --- Limits -----------------------------------------------------------------------------------
 _MIB = 2**20
 #: Bytes; enforced per path by roocloud.asgi, which counts while it reads.

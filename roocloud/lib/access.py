@@ -10,7 +10,9 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase
 
-Who = Literal["public", "signed_in", "staff", "bearer", "client_token", "device", "operator"]
+Who = Literal[
+    "public", "signed_in", "staff", "bearer", "client_token", "device", "operator", "signature"
+]
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -21,7 +23,7 @@ class Access:
     who: public; signed_in (web session); staff (web session of a site administrator); bearer (one
     of ``kinds``); client_token (the editor's long-lived token, /v1 only); device (a token of a
     paired device, or the code to pair one); operator (a token of the settings, or this machine
-    itself).
+    itself); signature (another server, which signs what it sends).
     reason: for public routes, why nobody needs to be known.
     kinds: token kinds that open a bearer route.
     """

@@ -25,7 +25,7 @@ from audit.models import Entry as Trail
 from bridge import tokens as bridge_tokens
 from bridge.models import BridgeToken, Command, Instance
 from credits import actions as credit
-from credits.models import Entry, TopUp
+from credits.models import Entry, Payment, TopUp
 from orgs.actions import invite
 from proxy import actions as proxy
 from proxy import catalogue
@@ -67,6 +67,9 @@ def fill(alice, acme, *, number=0):
         account=account, asked_by_id=alice.pk, key=f"k{number}", amount_nanos=1, reason="n",
         asked_at=at, state="declined", decided_at=at,
     )  # fmt: skip
+    Payment.unscoped.create(
+        account=account, by_id=alice.pk, key=f"k{number}", amount_nanos=1, begun_at=at
+    )
     upstream = proxy.put_upstream(
         name=f"u{number}", base_url="https://a.example/v1", api_key="sk-very-secret", by=None, at=at
     )
