@@ -11,13 +11,13 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from accounts import browsers
+from accounts import bearer, browsers
 from roocloud import errors
 from roocloud.celery import EmbeddedJobs
 from roocloud.lib import limits, outbound
 from roocloud.lib.asgi import App, Message, Receive, Scope, Send
 from roocloud.lib.paths import canonical, confidential_headers
-from roocloud.lib.refusals import Refusal, TooLarge, Unavailable
+from roocloud.lib.refusals import Refusal, TooLarge, Unauthenticated, Unavailable
 from roocloud.lib.threads import run_db
 from roocloud.lib.wire import dumps
 
@@ -28,8 +28,9 @@ logger = logging.getLogger(__name__)
 _DRAIN_S = 10
 
 
-#: Where a browser sends more than is taken in, and laid on the disk, for just anybody.
+#: Where browsers, and where editors, send more than is laid on the disk for just anybody.
 _UPLOADS = "/tasks/import"
+_REPORTS = "/api/events"
 #: Seconds that requests cut at shutdown are given to settle what they cost.
 _SETTLE_S = 10
 
@@ -112,9 +113,9 @@ def entry(app: App) -> App:
 async def _within_limits(app: App, scope: Scope, path: str, receive: Receive, send: Send) -> None:
     limit = body_limit(path)
     too_large = TooLarge(f"The request is larger than {limit} bytes")
-    if _announced_bytes(scope) > limit:
+    if refused := await _refusal_unread(scope, path, too_large):
         await _drain(receive, limit)
-        await _refuse(path, too_large, send)
+        await _refuse(path, refused, send)
         return
     if path == _UPLOADS and scope["method"] == "POST" and not await _is_signed_in(scope):
         await _drain(receive, limit)
@@ -143,6 +144,15 @@ async def _within_limits(app: App, scope: Scope, path: str, receive: Receive, se
             await _refuse(path, too_large, send)
 
 
+async def _refusal_unread(scope: Scope, path: str, too_large: TooLarge) -> Refusal | None:
+    """Why none of a body is to be read, as far as the headers say."""
+    if _announced_bytes(scope) > body_limit(path):
+        return too_large
+    if path.startswith(_REPORTS) and _may_be_large(scope):
+        return await _refusal_of_token(scope)
+    return None
+
+
 async def _is_signed_in(scope: Scope) -> bool:
     """Whether a browser's session stands, before its body is taken in. Nobody is while the database
     does not answer."""
@@ -152,6 +162,25 @@ async def _is_signed_in(scope: Scope) -> bool:
         return await run_db(person_of) is not None
     except DatabaseError:
         return False
+
+
+def _may_be_large(scope: Scope) -> bool:
+    """Whether more may come than every path takes; how much is not said of a body in chunks."""
+    is_chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+    return is_chunked or _announced_bytes(scope) > settings.ROOCLOUD_BODY_LIMIT
+
+
+async def _refusal_of_token(scope: Scope) -> Refusal | None:
+    """Why the token that came is not good; None if it is. Of a database that does not answer it is
+    no fault of the token: the editor keeps what it has to say for later (D4)."""
+    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    try:
+        await run_db(bearer.authenticate, given.decode("latin-1"), at=timezone.now())
+    except Unauthenticated as refused:
+        return refused
+    except DatabaseError:
+        return Unavailable("The database does not answer; try again in a moment")
+    return None
 
 
 def _visit(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
