@@ -21,6 +21,17 @@ def email_of(user_id: str) -> str | None:
     return User.objects.filter(pk=user_id, is_active=True).values_list("email", flat=True).first()
 
 
+def active_emails(user_ids: Iterable[str]) -> dict[str, str]:
+    """Addresses by id, of active accounts alone."""
+    rows = User.objects.filter(pk__in=set(user_ids), is_active=True)
+    return dict(rows.values_list("pk", "email"))
+
+
+def lock(user_id: str) -> None:
+    """Let whoever changes things of this person wait for the end of the caller's transaction."""
+    User.objects.select_for_update().filter(pk=user_id).first()
+
+
 def names(user_ids: Iterable[str]) -> dict[str, str]:
     """What people are called, by id; no query for none. Ids that are nobody's are left out."""
     ids = set(user_ids)

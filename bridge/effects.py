@@ -15,11 +15,13 @@ _MENTIONED_WITHIN_MS = 3_000
 @dataclass(slots=True)
 class Question:
     """What a task waits for. ts: of its message, as the editor numbered it. heard_ms: when the
-    editor last said that it is pending. is_answered: whether an answer went out."""
+    editor last said that it is pending. is_answered: whether an answer went out. is_told: whether
+    its person was told."""
 
     ts: int
     heard_ms: int
     is_answered: bool = False
+    is_told: bool = False
 
 
 def asked(event: TaskEvent) -> int | None:

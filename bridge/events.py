@@ -17,7 +17,7 @@ from django.utils import timezone
 from msgspec import Raw
 
 from accounts.actors import Actor, TokenKind
-from bridge import commands, effects, packets, presence, waiting
+from bridge import commands, effects, news, packets, presence, waiting
 from bridge.commands import Order, Outcome, Placed
 from bridge.effects import Awaited, Question
 from bridge.hub import ClientKind, Delivery, Hub, Peer, relayed, task_room, user_room
@@ -217,6 +217,10 @@ def _hear(hub: Hub, peer: Peer, instance: ExtensionInstance) -> None:
             peer.questions[task_id] = Question(asked, now_ms)
     elif question is not None and effects.is_withdrawn(question, instance, now_ms=now_ms):
         del peer.questions[task_id]
+    if asked is not None and (question := peer.questions.get(task_id)) and not question.is_told:
+        question.is_told = True
+        if not question.is_answered and (told := news.of(peer.standing.user_id, instance)):
+            hub.news.append(told)
     peer.instance, peer.is_changed = instance, True
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,7 @@ from bridge.effects import Awaited, Question
 from bridge.relay import Relay
 from bridge.schemas import ExtensionInstance
 from bridge.tokens import Standing
+from notifications.actions import News
 from roocloud.lib.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -164,6 +165,7 @@ class Hub:
         # To be written down by the upkeep:
         self.outcomes: list[Outcome] = []
         self.lost: list[tuple[str, str]] = []  # see presence.lose
+        self.news: list[News] = []  # of what editors wait for, or have done
         self.relay = Relay(redis_url, node=self.node, heard=self._hear) if redis_url else None
         if self.relay:
             self.relay.join(self._own_room(self.node))
@@ -213,6 +215,14 @@ class Hub:
         self.counts["relayed"] += len(members)
         for peer in members:
             peer.send(frame)
+
+    async def occupied(self, rooms: Sequence[str]) -> set[str]:
+        """Those of the rooms that somebody is in, in whatever process."""
+        here = {room for room in rooms if self._rooms.get(room)}
+        elsewhere = [room for room in rooms if room not in here]
+        if self.relay is None or not elsewhere:
+            return here
+        return here | await self.relay.heard_elsewhere(elsewhere)
 
     # --- Commands -----------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ lost ends unconfirmed.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -89,6 +89,22 @@ class Relay:
         self._waiting.append((room, data))
         self._waiting_bytes += len(data)
         self._filled.set()
+
+    async def heard_elsewhere(self, rooms: Sequence[str]) -> set[str]:
+        """Those of the rooms that other processes listen to now; none while Redis says nothing."""
+        client = redis.asyncio.Redis.from_url(
+            self._url, socket_timeout=_ANSWER_S, socket_connect_timeout=_CONNECT_S, protocol=2
+        )
+        try:
+            async with client:
+                found = await client.pubsub_numsub(*(f"{_PREFIX}{room}" for room in rooms))
+        except (RedisError, OSError, TimeoutError):
+            return set()
+        return {
+            room
+            for room, (_, count) in zip(rooms, found, strict=True)
+            if count > (room in self._listening)
+        }
 
     # --- Connections --------------------------------------------------------------------------
 

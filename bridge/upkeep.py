@@ -6,16 +6,19 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from django.db import DatabaseError
 from django.utils import timezone
 
-from bridge import commands, events, packets, presence, tokens, waiting
+from bridge import commands, events, news, packets, presence, tokens, waiting
 from bridge.hub import ClientKind, Delivery, Hub, Peer, relayed, user_room
 from bridge.models import Command
 from bridge.tokens import Standing
+from notifications import actions as notifications
 from roocloud.lib.threads import run_db
 
 logger = logging.getLogger(__name__)
@@ -49,7 +52,7 @@ class Upkeep:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        for job in (self._write_outcomes, self._write_losses):
+        for job in (self._write_outcomes, self._write_losses, self._tell_people):
             await self._do(job)
 
     async def _run(self) -> None:
@@ -62,6 +65,7 @@ class Upkeep:
             await self._every(_LOOK_S, self._look)
             await self._every(_WRITE_S, self._write_instances)
             await self._every(_WRITE_S, self._write_losses)
+            await self._every(_WRITE_S, self._tell_people)
             await self._every(_SEARCH_S, self._search)
             self._ping(time.monotonic())
 
@@ -123,6 +127,15 @@ class Upkeep:
             settled = await run_db(commands.settle, chunk)
             del outcomes[: len(chunk)]  # the same
             self._tell(settled)
+
+    async def _tell_people(self) -> None:
+        """What editors wait for, unless its person looks at the task already."""
+        waiting_news = self._hub.news
+        while chunk := waiting_news[:_AT_ONCE]:
+            seen = await self._hub.occupied([news.room_of(one) for one in chunk])
+            told = [replace(one, is_seen=news.room_of(one) in seen) for one in chunk]
+            await run_db(partial(notifications.tell, told, at=timezone.now()))
+            del waiting_news[: len(chunk)]  # the same
 
     async def _search(self) -> None:
         at = timezone.now()

@@ -1,15 +1,19 @@
-"""Mail about money."""
+"""Whom to tell about money, and what."""
+
+from datetime import datetime
 
 from django.conf import settings
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
 
 from accounts import api_keys
 from accounts import queries as people
 from credits import budgets, policy
 from credits.models import Budget, BudgetSpan, TopUp
+from notifications import actions as notifications
+from notifications.actions import News
+from notifications.kinds import Kind
 from orgs import queries as orgs
 from roocloud.lib.money import format_usd
 
@@ -33,21 +37,32 @@ def recipients(span_id: int) -> list[str]:
     return sorted(found)
 
 
-def tell_of_budget(*, span_id: int, user_id: str) -> None:
-    """Mail one person that a budget is nearly used up."""
+def tell_of_budget(*, span_id: int, at: datetime) -> None:
+    """Tell everybody whom it concerns, once, that a budget is nearly used up."""
     span = BudgetSpan.unscoped.filter(pk=span_id).select_related("budget").first()
-    email = people.email_of(user_id)
-    if span is None or email is None:
+    if span is None:
         return
-    budget = span.budget
-    context = {
-        "budget": budget,
-        "span": span,
-        "kind": budgets.describe(budget),
-        "until": budgets.ends_on(budget.period, timezone.now()),
-        "link": f"{settings.ROOCLOUD_PUBLIC_URL}/budgets",
-    }
-    _send(f"A {budgets.describe(budget)} is nearly used up", "budget.txt", context, to=email)
+    kind = budgets.describe(span.budget)
+    whose = f" for {span.subject}" if span.subject else ""
+    until = budgets.ends_on(span.budget.period, at)
+    text = (
+        f"Of a {kind} of {format_usd(span.budget.limit_nanos)}{whose}, "
+        f"{format_usd(span.spent_nanos)} is spent. When it is used up, requests that count against "
+        f"it are refused{f' until {until:%-d %B}' if until else ''}."
+    )
+    news = [
+        News(
+            user_id=user_id,
+            kind=Kind.BUDGET,
+            key=f"budget:{span_id}",
+            topic=f"budget:{span.budget_id}",
+            title=f"A {kind} is nearly used up",
+            text=text,
+            path=reverse("budgets"),
+        )
+        for user_id in recipients(span_id)
+    ]
+    notifications.tell(news, at=at)
 
 
 def recipients_of_top_up(top_up_id: str) -> list[str]:

@@ -1,6 +1,7 @@
-"""Jobs of this room: one for each mail, so that a retry sends nobody a second one."""
+"""Jobs of this room. Of mails, one for each, so that a retry sends nobody a second one."""
 
 from celery import shared_task
+from django.utils import timezone
 
 from credits import notices
 
@@ -15,15 +16,8 @@ _MAIL = {
 
 @shared_task(acks_late=True, ignore_result=True)
 def warn_of_budget(*, span_id: int, **_later: object) -> None:
-    """To everybody whom it concerns."""
-    for user_id in notices.recipients(span_id):
-        tell_of_budget.delay(span_id=span_id, user_id=user_id)
-
-
-@shared_task(**_MAIL)
-def tell_of_budget(*, span_id: int, user_id: str, **_later: object) -> None:
-    """Mail one person."""
-    notices.tell_of_budget(span_id=span_id, user_id=user_id)
+    """Run twice, it tells nobody twice."""
+    notices.tell_of_budget(span_id=span_id, at=timezone.now())
 
 
 @shared_task(acks_late=True, ignore_result=True)

@@ -106,6 +106,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount.providers.openid_connect",
     "audit",
     "accounts",
+    "notifications",
     "orgs",
     "credits",
     "tasks_sharing",
@@ -116,6 +117,7 @@ INSTALLED_APPS = [
 FIRST_PARTY_APPS = [
     "audit",
     "accounts",
+    "notifications",
     "orgs",
     "credits",
     "tasks_sharing",
@@ -259,6 +261,14 @@ CELERY_BEAT_SCHEDULE = {
     "tasks-forget-share-views": {
         "task": "tasks_sharing.tasks.forget_share_views",
         "schedule": crontab(hour=3, minute=30),
+    },
+    "notifications-deliver-due": {
+        "task": "notifications.tasks.deliver_due",
+        "schedule": timedelta(seconds=30),
+    },
+    "notifications-forget": {
+        "task": "notifications.tasks.forget",
+        "schedule": crontab(hour=3, minute=50),
     },
     "bridge-forget": {
         "task": "bridge.tasks.forget",

@@ -27,6 +27,7 @@ urlpatterns = [
     path("accounts/logout/", SignOut.as_view()),
     path("accounts/", include("allauth.urls")),
     path("", include("accounts.urls")),
+    path("", include("notifications.urls")),
     path("", include("orgs.urls")),
     path("", include("credits.urls")),
     path("", include("proxy.urls")),

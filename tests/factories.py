@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from allauth.usersessions.models import UserSession
+from django.test import Client
 from django.utils import timezone
 
 from accounts import api_keys, tokens
@@ -11,12 +13,14 @@ from accounts.actors import Actor, TokenKind
 from accounts.models import ClientSession, User
 from credits import actions as credit
 from credits.models import Account
+from notifications.models import Subscription
 from orgs.actions import create_organization
 from orgs.models import Membership, Organization
 from proxy.actions import NewPrice
 from proxy.models import LanguageModel, Price, Route, Upstream
 from roocloud.lib.ids import digest, new_secret
 from roocloud.lib.money import NANOS_PER_USD
+from tests.fakes import push_service
 
 PASSWORD = "correct horse battery"
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -91,6 +95,33 @@ def account(person: User, org: Organization | None = None, *, dollars: int = 1) 
         account=made, amount_nanos=dollars * NANOS_PER_USD, key="g", by=None, at=at, note=""
     )
     return made
+
+
+def web_session(person: User) -> Any:
+    """A browser that is signed in, as the list of devices knows it."""
+    browser = Client()
+    browser.force_login(person)
+    return UserSession.objects.create(
+        user=person, session_key=browser.session.session_key, ip="192.0.2.1", user_agent="Firefox"
+    )
+
+
+def subscription(person: User, endpoint: str = "", **facts: Any) -> Subscription:
+    """A browser that takes notifications; of endpoints that are made up, each is another."""
+    endpoint = endpoint or f"https://push.example/{new_secret('to')}"
+    keys = push_service.Keys()
+    if "session" not in facts:
+        facts["session"] = web_session(person)
+    facts.setdefault("label", "Firefox on Android")
+    return Subscription.unscoped.create(
+        user=person,
+        endpoint=endpoint,
+        endpoint_hash=digest(endpoint),
+        p256dh=keys.p256dh,
+        auth=keys.auth,
+        created_at=timezone.now(),
+        **facts,
+    )
 
 
 def job_token(person: User) -> str:

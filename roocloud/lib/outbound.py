@@ -8,7 +8,7 @@ and connection gains nothing. Redirects are never followed, bodies never decoded
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,6 +23,7 @@ _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] =
 #: Seconds. Nothing limits the total: an answer may stream for an hour.
 CONNECT_S = 10
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=300)
+_SHORT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 _LIMIT = 1000
 
 
@@ -48,11 +49,15 @@ class ForbiddenAddress(OSError):
 
 def is_allowed(address: str) -> bool:
     """Whether an IP address may be connected to."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
+    ip = _address(address)
     if any(ip in ipaddress.ip_network(network) for network in settings.ROOCLOUD_INTERNAL_NETWORKS):
         return True
+    return is_public(address)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is of the internet, whatever the operator opened beside that."""
+    ip = _address(address)
     if isinstance(ip, ipaddress.IPv6Address) and ip not in _IPV6_UNICAST:
         return False
     return (
@@ -60,15 +65,21 @@ def is_allowed(address: str) -> bool:
     )
 
 
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    ip = ipaddress.ip_address(text.partition("%")[0])
+    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
+
+
 class _CheckedResolver(AbstractResolver):
-    def __init__(self) -> None:
+    def __init__(self, allows: Callable[[str], bool]) -> None:
         self._inner = ThreadedResolver()
+        self._allows = allows
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
-        allowed = [entry for entry in found if is_allowed(entry["host"])]
+        allowed = [entry for entry in found if self._allows(entry["host"])]
         if not allowed:
             raise ForbiddenAddress(f"{host} is at an address that is not allowed")
         return allowed
@@ -80,12 +91,16 @@ class _CheckedResolver(AbstractResolver):
 class _CheckedConnector(aiohttp.TCPConnector):
     """A literal address in a URL skips the resolver, so it is checked here too."""
 
+    def __init__(self, allows: Callable[[str], bool]) -> None:
+        super().__init__(resolver=_CheckedResolver(allows), limit=_LIMIT, ttl_dns_cache=10)
+        self._allows = allows
+
     async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
         try:
             literal = ipaddress.ip_address(host.strip("[]"))
         except ValueError:
             return await super()._resolve_host(host, port, traces)
-        if not is_allowed(str(literal)):
+        if not self._allows(str(literal)):
             raise ForbiddenAddress(f"{host} is an address that is not allowed")
         return await super()._resolve_host(host, port, traces)
 
@@ -107,12 +122,22 @@ async def errand() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def _new_session() -> aiohttp.ClientSession:
+@asynccontextmanager
+async def to_strangers() -> AsyncIterator[aiohttp.ClientSession]:
+    """The same for addresses that anybody may give: those inside are closed to it, also where
+    upstreams may be in them, and each call ends soon."""
+    async with _new_session(is_public, timeout=_SHORT) as session:
+        yield session
+
+
+def _new_session(
+    allows: Callable[[str], bool] = is_allowed, *, timeout: aiohttp.ClientTimeout = TIMEOUT
+) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=_CheckedConnector(resolver=_CheckedResolver(), limit=_LIMIT, ttl_dns_cache=10),
+        connector=_CheckedConnector(allows),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        timeout=TIMEOUT,
+        timeout=timeout,
         trust_env=False,
     )
 

@@ -65,7 +65,7 @@ class BridgeLink extends EventTarget {
     addEventListener("online", () => this.wake());
     addEventListener("offline", () => this.probe());
     addEventListener("pageshow", (event) => event.persisted && this.wake());
-    document.addEventListener("visibilitychange", () => document.hidden || this.wake());
+    document.addEventListener("visibilitychange", () => this.look());
     setInterval(() => document.hidden || this.probe(), PROBE_MS);
     this.offline = setTimeout(() => this.be("offline"), OFFLINE_MS);
   }
@@ -93,7 +93,7 @@ class BridgeLink extends EventTarget {
   async connected() {
     clearTimeout(this.offline);
     this.present.clear();
-    for (const taskId of this.tasks) this.socket.emit("task:join", { taskId });
+    if (!document.hidden) for (const taskId of this.tasks) this.socket.emit("task:join", { taskId });
     if (!(await this.answers())) {
       this.socket.io.engine.close();
       return;
@@ -154,11 +154,18 @@ class BridgeLink extends EventTarget {
 
   // --- Tasks ------------------------------------------------------------------------------------
 
+  /** A page that nobody looks at follows no task: its person gets notifications instead. */
+  look() {
+    const act = document.hidden ? "task:leave" : "task:join";
+    if (this.socket.connected) for (const taskId of this.tasks) this.socket.emit(act, { taskId });
+    if (!document.hidden) this.wake();
+  }
+
   /** @param {string} taskId */
   join(taskId) {
     if (!taskId || this.tasks.has(taskId)) return;
     this.tasks.add(taskId);
-    if (this.socket.connected) this.socket.emit("task:join", { taskId });
+    if (this.socket.connected && !document.hidden) this.socket.emit("task:join", { taskId });
   }
 
   /** @param {string} taskId */

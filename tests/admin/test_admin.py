@@ -232,7 +232,7 @@ def test_no_library_brings_a_class_of_its_own():
     }
     assert ours == LIBRARIES
     assert {type(a).__module__.partition(".")[0] for a in admin.site._registry.values()} == {
-        "roocloud", "audit", "accounts", "orgs", "credits", "tasks_sharing", "proxy", "telemetry",
+        "roocloud", "audit", "accounts", "notifications", "orgs", "credits", "tasks_sharing", "proxy", "telemetry",
         "bridge",
     }  # fmt: skip
 

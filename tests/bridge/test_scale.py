@@ -6,8 +6,10 @@ from django.utils import timezone
 
 from bridge import presence
 from bridge.models import Instance
+from notifications import preferences
 from roocloud.asgi import application
 from tests.bridge.conftest import cookies_of, instance, message, question, token_of
+from tests.bridge.test_news import asking, notices
 from tests.live import serving
 
 pytestmark = pytest.mark.postgresql
@@ -120,3 +122,16 @@ def test_bridges_find_each_other_again(world, elsewhere, alice, settings):
     heard_of(browser, editor)
     assert browser.ask("task:command", SAY)["success"] is True
     editor.wait("task:relayed_command")
+
+
+def test_who_looks_at_another_bridge_is_told_nothing(world, elsewhere, alice):
+    preferences.begin(user_id=alice.pk, time_zone="UTC", at=timezone.now())
+    editor = world.working_editor(token_of(alice))
+    browser = following_there(world, elsewhere, alice)
+    heard_of(browser, editor)
+
+    editor.emit("extension:heartbeat", asking())
+    assert notices(1) == [("approval", "ask:task-1:5", "seen")]
+    browser.ask("task:leave", {"taskId": "task-1"})
+    editor.emit("extension:heartbeat", asking(ts=6))
+    assert notices(2)[1] == ("approval", "ask:task-1:6", "")

@@ -38,6 +38,7 @@ OBJECT_IDS = {
     "task_id", "share_id", "token", "mask_id", "session_id", "organization_id", "user_id",
     "invitation_id", "key_id", "budget_id", "completion_id", "import_id", "instance_id",
     "top_up_id", "device_id", "device_pk",
+    "subscription_id",
 }  # fmt: skip
 PROTECTED = [r for r in ROUTES if r.view is not None and r.access and r.access.who != "public"]
 OF_OBJECTS = [route for route in ROUTES if OBJECT_IDS & set(route.parameters)]
@@ -133,6 +134,7 @@ def world(alice, bob, mallory, acme, evil):
     )
     device = paired.paired(alice, "canary-device", name=CANARY).device
     waiting = paired.waiting(device)
+    browser = factories.subscription(alice, label=CANARY)
     mask = guard.mask_text(task=share.task, text="prompt", by=actor, at=at)
     return {
         "task_id": "task-1",
@@ -156,6 +158,7 @@ def world(alice, bob, mallory, acme, evil):
         "device_id": device.device_id,
         "device_pk": device.pk,
         "key": waiting.key,
+        "subscription_id": browser.pk,
         "version": 1,
         "pk": 1,
         "slug": "supernova",
@@ -313,6 +316,7 @@ def test_the_owner_gets_their_own(client, world, alice):
         "/roomote/devices",
         f"/roomote/devices/{world['device_pk']}",
         f"/roomote/devices/{world['device_pk']}/remove",
+        "/account/notifications",
     ):
         answer = client.get(path_)
         assert answer.status_code == 200, path_

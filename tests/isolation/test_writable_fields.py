@@ -40,6 +40,10 @@ def snapshot(person) -> dict[str, object]:
         "/billing/ask",
         "/tasks/import",
         "/tasks/delete",
+        "/account/notifications",
+        "/account/notifications/test",
+        "/account/notifications/browsers",
+        "/account/notifications/browsers/renew",
     ],
 )
 def test_forms_ignore_every_field_that_is_not_theirs(client, bob, acme, path):

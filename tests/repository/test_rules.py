@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = [
     "audit",
     "accounts",
+    "notifications",
     "orgs",
     "credits",
     "tasks_sharing",

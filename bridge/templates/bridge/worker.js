@@ -1,6 +1,7 @@
 {% load static %}/**
  * The service worker of /roomote. It answers in the place of a server that cannot be reached, with a
- * page that says so. Nothing else is ever kept: conversations stay where they are.
+ * page that says so. Nothing else is ever kept: conversations stay where they are. It also shows what
+ * the server pushes (notifications.push), and opens the page that a notification leads to.
  */
 const SHELL = "{% url 'roomote-offline' %}";
 const KEPT = [
@@ -30,3 +31,23 @@ self.addEventListener("fetch", (event) => {
     fetch(request).catch(async () => (await caches.match(isKept ? request : SHELL)) ?? Response.error()),
   );
 });
+
+self.addEventListener("push", (event) => {
+  const { title, text, path, topic } = event.data.json();
+  const icon = "{% static 'images/roomote-192.png' %}";
+  event.waitUntil(
+    self.registration.showNotification(title, { body: text, tag: topic, renotify: true, icon, data: { path } }),
+  );
+});
+
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(show(new URL(event.notification.data.path, self.location.origin).href));
+});
+
+/** @param {string} url */
+async function show(url) {
+  const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const page = pages.find((one) => one.url === url);
+  await (page ? page.focus() : self.clients.openWindow(url));
+}

@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+
+
+class NotificationsConfig(AppConfig):
+    name = "notifications"
+    verbose_name = "Notifications"
+
+    def ready(self) -> None:
+        from notifications import push
+        from notifications.models import PushKey
+        from roocloud.lib import sealed
+
+        sealed.register(PushKey, "sealed_private_key", push.renewed)
