@@ -5,7 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
 from accounts.pages import SignOut
-from roocloud import links
+from roocloud import audit_pages, links
 from roocloud.health import health
 from roocloud.home import connect, home
 from roocloud.metrics import metrics
@@ -18,6 +18,18 @@ urlpatterns = [
     path("api/docs/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="api-docs"),
     path("admin/", admin.site.urls),
+    path("audit", audit_pages.trail, name="audit"),
+    path("audit.<str:form>", audit_pages.export, name="audit-export"),
+    path(
+        "organizations/<str:organization_id>/audit",
+        audit_pages.organization_trail,
+        name="organization-audit",
+    ),
+    path(
+        "organizations/<str:organization_id>/audit.<str:form>",
+        audit_pages.organization_export,
+        name="organization-audit-export",
+    ),
     path("sign-in", links.to_home),
     path("sign-up", links.to_sign_up),
     path("checkout/team", links.to_organizations),
