@@ -254,4 +254,5 @@ def _shared(
     mine = Share.unscoped.with_views().get(pk=share.pk) if is_mine else None
     context = {**conversation(request, transcript), "share": share, "mine": mine}
     context["site"] = settings.ROOCLOUD_PUBLIC_URL
+    context["bill"] = bills.of(owner_id=share.task.owner_id, task_id=share.task.task_id)
     return render(request, "tasks_sharing/share.html", context)

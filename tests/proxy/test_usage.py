@@ -482,7 +482,9 @@ class TestTheBillOfATask:
         client.force_login(alice)
         assert "Billed" not in text_of(client.get("/task/t-1"))
 
-    def test_is_not_on_its_share(self, client, complete, record, alice, acme):
+    def test_is_on_its_share_without_the_way_to_each_completion(
+        self, client, complete, record, alice, acme
+    ):
         record(alice, acme)
         complete(alice, acme, Usage(1000, 0), task="t-1")
         shared = tasks.share_task(
@@ -492,8 +494,9 @@ class TestTheBillOfATask:
             at=timezone.now(),
         )
         answer = client.get("/share/" + shared.url.rpartition("/")[2])
-        assert answer.status_code == 200
-        assert "Billed" not in text_of(answer)
+        assert "1 completion" in text_of(answer)
+        assert "Billed here" in text_of(answer)
+        assert b"/usage" not in answer.content
 
 
 @pytest.mark.django_db(transaction=True)
