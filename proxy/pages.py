@@ -1,10 +1,10 @@
 """The pages of usage: sums, the log of completions, one of them explained, and the log as CSV."""
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -14,12 +14,15 @@ from accounts import api_keys
 from accounts import queries as people
 from accounts.actors import Actor, web_actor
 from orgs import policy
-from proxy import keeping, spending
+from proxy import insight, keeping, spending, usage_links
 from proxy.spending import Filters
 from proxy.usage_forms import FilterForm
 from roocloud.lib.access import signed_in
 from roocloud.lib.spreadsheets import csv_lines
 from roocloud.lib.threads import run_db
+
+#: Values of one kind that may be left out.
+MOST_LEFT_OUT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +37,35 @@ class _Asked:
 
 def _asked(request: HttpRequest) -> _Asked:
     actor = web_actor(request)
-    is_team = policy.is_admin(actor) and request.GET.get("of") == "all"
+    given = request.GET
+    is_team = policy.is_admin(actor) and given.get("of") == "all"
     keys = api_keys.labels(actor, is_team=is_team)
+    period = given.get("period", "")
+    first_of_all = spending.first_day(actor, is_team=is_team) if period == "all" else None
     form = FilterForm(
-        request.GET,
+        given,
         choices=spending.choices(actor, keys=keys, is_team=is_team),
-        days=spending.default_days(timezone.now()),
+        days=insight.period_days(period, first_of_all=first_of_all, at=timezone.now()),
         is_team=is_team,
     )
-    return _Asked(actor, keys, form, form.filters())
+    filters = replace(
+        form.filters(),
+        not_member=_left_out(given, "member"),
+        not_model=_left_out(given, "model"),
+        not_upstream=_left_out(given, "upstream"),
+    )
+    return _Asked(actor, keys, form, filters)
+
+
+def _left_out(given: QueryDict, part: str) -> tuple[str, ...]:
+    return tuple(given.getlist(f"not_{part}")[:MOST_LEFT_OUT])
 
 
 @require_safe
 @signed_in
 def usage(request: HttpRequest) -> HttpResponse:
-    """``/usage``: what was used, apart by what is asked for, and the completions themselves."""
+    """``/usage``: what was used, as figures and a chart, apart by what is asked for, and the
+    completions themselves."""
     asked = _asked(request)
     actor, filters = asked.actor, asked.filters
     rows = spending.completions(actor, filters)
@@ -58,10 +75,16 @@ def usage(request: HttpRequest) -> HttpResponse:
         parts.insert(1, "member")
     by = request.GET.get("by", "")
     by = by if by in parts else "day"
+    keys = {key_id: name for key_id, (name, _) in asked.keys.items()}
+    left_out = people.names(filters.not_member) if filters.is_team else {}
     context = {
         "actor": actor,
         "form": asked.form,
         "filters": filters,
+        "periods": insight.PERIODS,
+        "period": _period(request),
+        "chips": usage_links.chips(request.GET, asked.form, names=left_out),
+        "insight": None if filters.is_of_one else _insight(request, asked),
         "is_admin": policy.is_admin(actor),
         "keeping": keeping.of_organizations([actor.organization_id]).get(
             actor.organization_id or ""
@@ -70,14 +93,42 @@ def usage(request: HttpRequest) -> HttpResponse:
         "totals": spending.totals(actor, filters),
         "parts": parts,
         "by": by,
-        "breakdown": spending.breakdown(actor, filters, by=by),
+        "breakdown": [
+            (part, usage_links.of_part(request.GET, by, part.value))
+            for part in spending.breakdown(actor, filters, by=by)
+        ],
         "rows": found,
         "names": people.names({row.user_id for row in found}) if filters.is_team else {},
-        "keys": {key_id: name for key_id, (name, _) in asked.keys.items()},
+        "keys": keys,
         "following": following,
-        "export": urlencode({k: v for k, v in request.GET.items() if k not in ("by", "before")}),
+        "export": urlencode(
+            [
+                pair
+                for pair in usage_links.pairs(request.GET)
+                if pair[0] not in ("by", "before", "metric", "stack")
+            ]
+        ),
     }
     return render(request, "proxy/usage.html", context)
+
+
+def _period(request: HttpRequest) -> str:
+    """Which tab is the present one."""
+    if request.GET.get("first") or request.GET.get("last"):
+        return ""
+    period = request.GET.get("period", "")
+    return period if period in insight.PERIODS else "30d"
+
+
+def _insight(request: HttpRequest, asked: _Asked) -> insight.Insight:
+    given = request.GET
+    return insight.insight(
+        asked.actor,
+        asked.filters,
+        metric=given.get("metric", ""),
+        stack=given.get("stack", ""),
+        at=timezone.now(),
+    )
 
 
 @never_cache

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db.models import Count, Model, Q, QuerySet, Sum, Value
+from django.db.models import Count, Min, Model, Q, QuerySet, Sum, Value
 
 from accounts import api_keys
 from accounts import queries as people
@@ -43,13 +43,13 @@ _SUMS = (
 #: Breakdown -> field of the roll-up.
 FIELDS = {"day": "day", "model": "model_id", "member": "user_id", "upstream": "upstream_name"}
 #: Breakdowns by what the editor reported of a task.
-OF_TASKS = ("repository", "mode")
+OF_TASKS = ("repository", "mode", "task")
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which completions. Empty means every; days are UTC, both included. is_team: everybody's in
-    the organization, for its admins."""
+    the organization, for its admins. not_…: what is left out."""
 
     first: date
     last: date
@@ -60,6 +60,9 @@ class Filters:
     status: str = ""
     task: str = ""
     key: str = ""
+    not_member: tuple[str, ...] = ()
+    not_model: tuple[str, ...] = ()
+    not_upstream: tuple[str, ...] = ()
 
     @property
     def is_of_one(self) -> bool:
@@ -82,15 +85,32 @@ def completions(actor: Actor, filters: Filters) -> CompletionQuerySet:
     rows: CompletionQuerySet = Completion.objects.visible_to(actor)
     rows = rows.filter(started_at__gte=start, started_at__lte=end)
     exact = {
-        "user_id": filters.member if filters.is_team else actor.user_id,
-        "model_id": filters.model,
-        "upstream_name": filters.upstream,
         "status": filters.status,
         "task_id": filters.task,
         "api_key_id": filters.key,
     }
     wanted = {name: value for name, value in exact.items() if value}
-    return rows.filter(Q(**wanted)).order_by("-started_at", "-id")
+    narrowed: CompletionQuerySet = _narrowed(rows, actor, filters)  # type: ignore[assignment]
+    return narrowed.filter(Q(**wanted)).order_by("-started_at", "-id")
+
+
+def _narrowed(rows: QuerySet[M], actor: Actor, filters: Filters) -> QuerySet[M]:
+    """By what completions and their sums have in common."""
+    exact = {
+        "user_id": filters.member if filters.is_team else actor.user_id,
+        "model_id": filters.model,
+        "upstream_name": filters.upstream,
+    }
+    wanted = {name: value for name, value in exact.items() if value}
+    left_out = {
+        "user_id__in": filters.not_member if filters.is_team else (),
+        "model_id__in": filters.not_model,
+        "upstream_name__in": filters.not_upstream,
+    }
+    for lookup, values in left_out.items():
+        if values:
+            rows = rows.exclude(**{lookup: values})
+    return rows.filter(Q(**wanted))
 
 
 def page(rows: QuerySet[Completion], *, before: str) -> tuple[list[Completion], str]:
@@ -146,19 +166,28 @@ def _line(row: Completion, emails: Mapping[str, str]) -> list[object]:
 # --- Sums -------------------------------------------------------------------------------------
 
 
-def _days(actor: Actor, filters: Filters) -> QuerySet[UsageDay]:
+def days(actor: Actor, filters: Filters) -> QuerySet[UsageDay]:
+    """The daily sums that the filters leave."""
     return _rolled_up(UsageDay.objects.visible_to(actor), actor, filters)
+
+
+def days_of_tasks(actor: Actor, filters: Filters) -> QuerySet[UsageTask]:
+    """The same, apart by task."""
+    return _rolled_up(UsageTask.objects.visible_to(actor), actor, filters)
+
+
+def first_day(actor: Actor, *, is_team: bool) -> date | None:
+    """Of the first completion that the actor may see."""
+    rows = UsageDay.objects.visible_to(actor)
+    rows = rows if is_team else rows.filter(user_id=actor.user_id)
+    first: date | None = rows.aggregate(first=Min("day"))["first"]
+    return first
 
 
 def _rolled_up(rows: QuerySet[M], actor: Actor, filters: Filters) -> QuerySet[M]:
     """The daily sums that the filters leave."""
-    exact = {
-        "user_id": filters.member if filters.is_team else actor.user_id,
-        "model_id": filters.model,
-        "upstream_name": filters.upstream,
-    }
-    wanted = {name: value for name, value in exact.items() if value}
-    return rows.filter(Q(**wanted), day__gte=filters.first, day__lte=filters.last)
+    days = rows.filter(day__gte=filters.first, day__lte=filters.last)
+    return _narrowed(days, actor, filters)
 
 
 def totals(actor: Actor, filters: Filters) -> dict[str, int]:
@@ -172,7 +201,7 @@ def totals(actor: Actor, filters: Filters) -> dict[str, int]:
             **{name: Sum(name) for name in _SUMS[2:]},
         )
     else:
-        found = _days(actor, filters).aggregate(**{name: Sum(name) for name in _SUMS})
+        found = days(actor, filters).aggregate(**{name: Sum(name) for name in _SUMS})
     return {name: value or 0 for name, value in found.items()}
 
 
@@ -202,7 +231,7 @@ def breakdown(actor: Actor, filters: Filters, *, by: str) -> list[Part]:
     field = FIELDS[by]
     order = ["-day"] if by == "day" else ["-cost", field]
     rows = list(
-        _days(actor, filters)
+        days(actor, filters)
         .values_list(field)
         .annotate(
             count=Sum("completions"),
@@ -223,7 +252,7 @@ def _by_task_fact(actor: Actor, filters: Filters, *, by: str) -> list[Part]:
     if filters.is_of_one:
         rows = completions(actor, filters).ended().order_by().annotate(completions=Value(1))
     else:
-        rows = _rolled_up(UsageTask.objects.visible_to(actor), actor, filters)
+        rows = days_of_tasks(actor, filters)
     grouped = list(
         rows.values_list("user_id", "task_id")
         .annotate(
@@ -233,6 +262,8 @@ def _by_task_fact(actor: Actor, filters: Filters, *, by: str) -> list[Part]:
         )
         .order_by("-cost", "user_id", "task_id")
     )
+    if by == "task":
+        return _tasks(actor, filters, grouped)
     known = tasks.facts(
         actor,
         {task_id for _, task_id, *_ in grouped[:MOST_TASKS] if task_id},
@@ -245,6 +276,19 @@ def _by_task_fact(actor: Actor, filters: Filters, *, by: str) -> list[Part]:
         sums[name] = [a + b for a, b in zip(sums[name], numbers, strict=True)]
     parts = [Part("", name, *numbers) for name, numbers in sums.items()]
     return sorted(parts, key=lambda part: (-part.cost_nanos, part.name))[:MOST_PARTS]
+
+
+def _tasks(actor: Actor, filters: Filters, grouped: Sequence[tuple[Any, ...]]) -> list[Part]:
+    """The dearest, by the titles of those that the actor may list."""
+    dearest = grouped[:MOST_PARTS]
+    ids = {task_id for _, task_id, *_ in dearest if task_id}
+    known = tasks.facts(actor, ids, is_team=filters.is_team)
+    parts = []
+    for user_id, task_id, *numbers in dearest:
+        fact = known.get((user_id, task_id))
+        name = (fact.title if fact else "") or task_id or "Outside of tasks"
+        parts.append(Part(task_id, name, *numbers))
+    return parts
 
 
 def choices(

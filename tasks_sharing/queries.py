@@ -279,6 +279,7 @@ class Facts:
 
     repository: str
     mode: str
+    title: str
 
 
 def facts(
@@ -291,7 +292,7 @@ def facts(
     for start in range(0, len(ids), 500):
         some = rows.filter(task_id__in=ids[start : start + 500])
         for owner_id, task_id, *known in some.values_list(
-            "owner_id", "task_id", "repository_name", "mode"
+            "owner_id", "task_id", "repository_name", "mode", "title"
         ):
             found[owner_id, task_id] = Facts(*known)
     return found
