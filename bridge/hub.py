@@ -12,6 +12,7 @@ import msgspec
 from bridge import packets
 from bridge.commands import Outcome
 from bridge.effects import Awaited, Question
+from bridge.figures import Meter
 from bridge.relay import Relay
 from bridge.schemas import ExtensionInstance
 from bridge.tokens import Standing
@@ -157,7 +158,8 @@ class Hub:
         self.node = new_id("node")
         self.peers: dict[str, Peer] = {}
         self.sockets: Counter[str] = Counter()  # by whom and by address, for the caps (F3)
-        self.counts: Counter[str] = Counter()  # for bridge.metrics
+        self.meter = Meter()
+        self.counts = self.meter.counts
         self.living: set[asyncio.Task[None]] = set()  # of connections that poll
         self._rooms: dict[str, set[Peer]] = {}
         self._deliver = deliver

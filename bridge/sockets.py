@@ -21,7 +21,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from accounts import browsers
-from bridge import events, metrics, packets, presence, tokens, upkeep
+from bridge import events, figures, metrics, packets, presence, tokens, upkeep
 from bridge.hub import ClientKind, Hub, Peer, user_room
 from bridge.packets import Kind, Malformed, Packet
 from bridge.presence import Present
@@ -108,6 +108,7 @@ def application(bridge: Bridge) -> App:
             else:
                 await _serve(hub, handshake, receive, send)
         except Refusal as refused:
+            bridge.hub().counts["refused"] += 1
             await _refuse(scope, refused, send)
 
     return answer
@@ -172,6 +173,7 @@ def read_handshake(scope: Scope) -> Handshake:
 async def _serve(hub: Hub, handshake: Handshake, receive: Receive, send: Send) -> None:
     standing = await standing_of(handshake)
     if standing is None and handshake.kind is ClientKind.EXTENSION:
+        hub.counts["refused"] += 1
         await _turn_away(send)
         return
     peer = new_peer(handshake, standing)
@@ -246,9 +248,13 @@ def counted(hub: Hub, address: str, peer: Peer) -> Iterator[None]:
         raise TooManyRequests("Too many sockets are open", retry_after_s=10)
     hub.sockets.update(caps.keys())
     hub.peers[peer.sid] = peer
+    hub.counts["opened"] += 1
+    opened_at = time.monotonic()
     try:
         yield
     finally:
+        hub.counts["closed"] += 1
+        hub.counts["session_ms"] += int((time.monotonic() - opened_at) * 1000)
         del hub.peers[peer.sid]
         hub.sockets.subtract(caps.keys())
         for name in caps:
@@ -267,7 +273,7 @@ def _leave(hub: Hub, peer: Peer) -> None:
 
 async def talk(hub: Hub, peer: Peer, receive: Receive, send: Send) -> None:
     """Until either side ends it."""
-    writing = asyncio.create_task(_write(peer, send))
+    writing = asyncio.create_task(_write(hub, peer, send))
     reading = asyncio.create_task(_read(hub, peer, receive))
     try:
         await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED)
@@ -277,9 +283,10 @@ async def talk(hub: Hub, peer: Peer, receive: Receive, send: Send) -> None:
         await asyncio.gather(reading, writing, return_exceptions=True)
 
 
-async def _write(peer: Peer, send: Send) -> None:
+async def _write(hub: Hub, peer: Peer, send: Send) -> None:
     with suppress(OSError):  # the other side is gone; uvicorn says so by a subclass
         while (text := await peer.next()) is not None:
+            hub.counts["sent_bytes"] += len(text)
             await send({"type": "websocket.send", "text": text})
         await send({"type": "websocket.close", "code": _COME_BACK})
 
@@ -300,9 +307,16 @@ async def _read(hub: Hub, peer: Peer, receive: Receive) -> None:
 
 async def take(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:
     """What a client sent. Raises Malformed for what ends the connection."""
+    hub.counts["taken_bytes"] += len(text)
     match packet.kind:
         case Kind.EVENT if peer.is_connected:
-            await _event(hub, peer, packet, text)
+            hub.counts["events"] += 1
+            if hub.counts["events"] % figures.TIMED_EVERY:
+                await _event(hub, peer, packet, text)
+            else:
+                began = time.monotonic()
+                await _event(hub, peer, packet, text)
+                metrics.timed(hub, began, time.monotonic())
         case Kind.PONG:
             if peer.is_connected:
                 peer.pong_due = None
@@ -344,7 +358,6 @@ _present: Batches[str, list[Present]] = Batches(_live)
 
 
 async def _event(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:
-    hub.counts["events"] += 1
     declared = events.find(peer.kind, packet.name)
     if declared is None:
         _acknowledge(peer, packet, {"success": False, "error": "unknown_event"})

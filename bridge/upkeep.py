@@ -14,7 +14,7 @@ from typing import TypeVar
 from django.db import DatabaseError
 from django.utils import timezone
 
-from bridge import commands, events, news, packets, presence, tokens, waiting
+from bridge import commands, events, figures, news, packets, presence, tokens, waiting
 from bridge.hub import ClientKind, Delivery, Hub, Peer, relayed, user_room
 from bridge.models import Command
 from bridge.tokens import Standing
@@ -67,6 +67,7 @@ class Upkeep:
             await self._every(_WRITE_S, self._write_losses)
             await self._every(_WRITE_S, self._tell_people)
             await self._every(_SEARCH_S, self._search)
+            await self._every(figures.SAMPLE_S, self._sample)
             self._ping(time.monotonic())
 
     async def _every(self, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
@@ -136,6 +137,9 @@ class Upkeep:
             told = [replace(one, is_seen=news.room_of(one) in seen) for one in chunk]
             await run_db(partial(notifications.tell, told, at=timezone.now()))
             del waiting_news[: len(chunk)]  # the same
+
+    async def _sample(self) -> None:
+        self._hub.meter.sample(now=time.monotonic())
 
     async def _search(self) -> None:
         at = timezone.now()

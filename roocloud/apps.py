@@ -6,7 +6,12 @@ class RooCloudConfig(AppConfig):
     name = "roocloud"
 
     def ready(self) -> None:
-        from roocloud import checks  # noqa: F401 - registers itself
+        from roocloud import (
+            checks,  # noqa: F401 - registers itself
+            metrics,
+        )
+
+        metrics.time_queries()
 
 
 class RooCloudAdminConfig(AdminConfig):

@@ -262,6 +262,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "tasks_sharing.tasks.forget_share_views",
         "schedule": crontab(hour=3, minute=30),
     },
+    "roocloud-sign-of-life": {
+        "task": "roocloud.tasks.sign_of_life",
+        "schedule": timedelta(seconds=30),
+    },
     "notifications-deliver-due": {
         "task": "notifications.tasks.deliver_due",
         "schedule": timedelta(seconds=30),

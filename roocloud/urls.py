@@ -8,13 +8,14 @@ from accounts.pages import SignOut
 from roocloud import audit_pages, links
 from roocloud.health import health
 from roocloud.home import connect, home
-from roocloud.metrics import metrics
+from roocloud.metrics import admin_metrics, metrics
 
 urlpatterns = [
     path("", home, name="home"),
     path("connect", connect, name="connect"),
     path("health", health),
     path("metrics", metrics),
+    path("api/admin/metrics", admin_metrics),
     path("api/docs/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="api-docs"),
     path("admin/", admin.site.urls),

@@ -5,8 +5,11 @@ import logging
 
 import aiohttp
 import pytest
+from django.core.cache import cache
 from django.db import OperationalError, connection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from roocloud import health, tasks
 from roocloud.errors import Surface, surface_of
 from tests import factories
 
@@ -120,11 +123,29 @@ def test_secrets_and_conversations_stay_out_of_logs_and_audit(client, alice, acm
         assert planted not in trail
 
 
-def test_health_names_its_parts(client, db):
-    assert client.get("/health").json() == {
-        "status": "ok",
-        "parts": {"database": True, "cache": True},
-    }
+class TestHealth:
+    def test_names_its_parts(self, client, db):
+        assert client.get("/health").json() == {
+            "status": "ok",
+            "parts": {"database": True, "cache": True, "jobs": True},
+        }
+
+    def test_is_degraded_and_up_while_no_job_runs(self, client, db, monkeypatch):
+        monkeypatch.setattr(health, "_started", float("-inf"))
+        silent = client.get("/health")
+        assert (silent.status_code, silent.json()["status"]) == (200, "degraded")
+        assert silent.json()["parts"]["jobs"] is False
+        tasks.sign_of_life()
+        assert client.get("/health").json()["status"] == "ok"
+
+    def test_is_down_without_a_cache(self, client, db, monkeypatch):
+        def broken(*_, **__):
+            raise RedisConnectionError
+
+        monkeypatch.setattr(cache, "set", broken)
+        monkeypatch.setattr(cache, "get", broken)
+        down = client.get("/health")
+        assert (down.status_code, down.json()["status"]) == (503, "down")
 
 
 def test_the_api_is_described(client, db):
