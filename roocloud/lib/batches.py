@@ -21,6 +21,11 @@ R = TypeVar("R")
 _DOWN = OperationalError, InterfaceError, RedisError, OSError, TimeoutError
 
 
+#: How many callers go on at a time. Between them the loop looks at its sockets: else the first of a
+#: crowd would be answered when the last has done its next step, and the crowd stay one for ever.
+_AT_A_TIME = 8
+
+
 class _Lane(Generic[T, R]):
     """What waits on one event loop."""
 
@@ -68,7 +73,9 @@ class Batches(Generic[T, R]):
                     await self._do([single])
                 return
             results = [fault] * len(batch)
-        for (_, future), result in zip(batch, results, strict=True):
+        for place, ((_, future), result) in enumerate(zip(batch, results, strict=True), 1):
+            if place % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
             if future.done():
                 continue
             if isinstance(result, Exception):
