@@ -19,8 +19,9 @@ from msgspec import Raw
 from accounts.actors import Actor, TokenKind
 from bridge import commands, effects, news, packets, presence, waiting
 from bridge.commands import Order, Outcome, Placed
+from bridge.devices import translation
 from bridge.effects import Awaited, Question
-from bridge.hub import ClientKind, Delivery, Hub, Peer, relayed, task_room, user_room
+from bridge.hub import ClientKind, Delivery, Hub, Peer, devices_room, relayed, task_room, user_room
 from bridge.models import Command, Instance
 from bridge.presence import Sighting
 from bridge.schemas import (
@@ -60,10 +61,11 @@ class Event:
     reader: Reader
     handle: Handler
 
-    @property
-    def fault(self) -> str:
+    def refusal(self, issue: dict[str, str]) -> dict[str, Any]:
         """What one that does not fit its shape is answered with."""
-        return "invalid_command" if self.name.endswith(":command") else "invalid_event"
+        fault = "invalid_command" if self.name.endswith(":command") else "invalid_event"
+        answer = {"success": False, "error": fault, "issues": [issue]}
+        return answer | ({"status": "rejected"} if self.by is ClientKind.DEVICE else {})
 
 
 EVENTS: dict[tuple[ClientKind, str], Event] = {}
@@ -189,6 +191,9 @@ async def task_event(hub: Hub, peer: Peer, event_: TaskEvent, payload: str) -> N
     elif question is not None and effects.is_answered(question, event_):
         del peer.questions[event_.task_id]
     hub.emit(room, packets.event("task:relayed_event", payload))
+    if hub.is_heard(devices := devices_room(peer.standing.user_id)) and peer.instance:
+        for frame in translation.told(event_, payload, source=peer.instance.instance_id):
+            hub.emit(devices, frame)
 
 
 def _joined(task_id: str) -> dict[str, Any]:
@@ -262,8 +267,14 @@ def window(peer: Peer) -> Window | None:
 
 
 def _tell(hub: Hub, peer: Peer, event_: ExtensionEvent) -> None:
-    """The browsers of the editor's owner."""
+    """The browsers of the editor's owner; and the devices, that it is there or goes."""
     hub.emit(user_room(peer.standing.user_id), relayed("extension:relayed_event", event_))
+    if event_.type == "instance_registered":
+        told = translation.editor_status(event_.instance)
+        hub.emit(devices_room(peer.standing.user_id), told)
+    elif event_.type == "instance_unregistered":
+        gone = translation.gone(event_.instance.instance_id)
+        hub.emit(devices_room(peer.standing.user_id), gone)
 
 
 def _confirm(hub: Hub, peer: Peer, command_id: str) -> None:
@@ -316,8 +327,12 @@ _COMMANDS = "an editor of the person's own; by a young sign-in, strong where a f
 @event("extension:command", ExtensionCommand, by=ClientKind.WEB, rule=_COMMANDS)
 @event("task:command", TaskCommand, by=ClientKind.WEB, rule=_COMMANDS)
 async def command(hub: Hub, peer: Peer, body: AnyCommand, payload: str) -> dict[str, Any]:
-    """Once to one editor. The answer says whether it went out; ``command:updated`` says later what
-    came of it."""
+    return await give(hub, peer, body)
+
+
+async def give(hub: Hub, peer: Peer, body: AnyCommand) -> dict[str, Any]:
+    """A command, once to one editor. The answer says whether it went out; ``command:updated`` says
+    later what came of it."""
     if not peer.standing.may_command:
         return {"success": False, "error": "forbidden", "reason": peer.standing.why_not}
     order = Order(peer.standing, body, peer.device, timezone.now())

@@ -11,6 +11,7 @@ import msgspec
 
 from bridge import packets
 from bridge.commands import Outcome
+from bridge.devices.queue import Acknowledgement, Outgoing
 from bridge.effects import Awaited, Question
 from bridge.figures import Meter
 from bridge.relay import Relay
@@ -35,6 +36,7 @@ class ClientKind(StrEnum):
 
     EXTENSION = "extension"
     WEB = "web"
+    DEVICE = "device"
 
 
 class Peer:
@@ -42,8 +44,8 @@ class Peer:
 
     __slots__ = (
         "_closing", "_filled", "_thin_at", "_waiting", "_waiting_bytes", "awaited", "credential",
-        "device", "ended", "instance", "is_changed", "is_connected", "is_polled", "is_upgraded",
-        "kind", "ping_at", "pk", "pong_due", "questions", "rooms", "sid", "standing",
+        "device", "ended", "in_flight", "instance", "is_changed", "is_connected", "is_polled",
+        "is_upgraded", "kind", "ping_at", "pk", "pong_due", "questions", "rooms", "sid", "standing",
         "stands_until", "tasks",
     )  # fmt: skip
 
@@ -70,6 +72,8 @@ class Peer:
         self.tasks: dict[str, str] = {}  # task id: room that its events go to
         self.questions: dict[str, Question] = {}  # by task id
         self.awaited: dict[str, Awaited] = {}  # by command id
+        # Of devices:
+        self.in_flight: dict[str, Outgoing] = {}  # sent and not acknowledged, by id
         self._waiting: deque[str] = deque()
         self._waiting_bytes = 0
         self._thin_at = _SLOW
@@ -151,6 +155,12 @@ class Answer(msgspec.Struct):
     result: str
 
 
+class Wake(msgspec.Struct):
+    """Something new is queued for a device."""
+
+    device_pk: str
+
+
 class Hub:
     """One for each event loop."""
 
@@ -168,6 +178,12 @@ class Hub:
         self.outcomes: list[Outcome] = []
         self.lost: list[tuple[str, str]] = []  # see presence.lose
         self.news: list[News] = []  # of what editors wait for, or have done
+        # Of devices, for the courier:
+        self.devices: dict[str, Peer] = {}  # the newest socket of each, by the key of its row
+        self.woken: set[str] = set()  # devices that something may be due to
+        self.bell = asyncio.Event()  # there is something to do
+        self.acknowledged: list[Acknowledgement] = []  # to be written down
+        self.lost_devices: list[tuple[str, str]] = []  # see registry.lose
         self.relay = Relay(redis_url, node=self.node, heard=self._hear) if redis_url else None
         if self.relay:
             self.relay.join(self._own_room(self.node))
@@ -200,11 +216,15 @@ class Hub:
             if self.relay:
                 self.relay.leave(room)
 
-    def emit(self, room: str, frame: str) -> None:
-        """To everybody in the room, in every process."""
-        self._pass_on(room, frame)
+    def emit(self, room: str, frame: str, *, but: Peer | None = None) -> None:
+        """To everybody in the room, in every process; ``but``: except for this socket."""
+        self._pass_on(room, frame, but=but)
         if self.relay:
             self.relay.publish(room, frame)
+
+    def is_heard(self, room: str) -> bool:
+        """Whether anybody may be in the room, in any process: else nothing need be made for it."""
+        return room in self._rooms or (self.relay is not None and self.relay.is_heard(room))
 
     def _hear(self, room: str, data: bytes) -> None:
         if room.startswith("node:"):
@@ -212,11 +232,12 @@ class Hub:
             return
         self._pass_on(room, data.decode())
 
-    def _pass_on(self, room: str, frame: str) -> None:
+    def _pass_on(self, room: str, frame: str, *, but: Peer | None = None) -> None:
         members = self._rooms.get(room, ())
         self.counts["relayed"] += len(members)
         for peer in members:
-            peer.send(frame)
+            if peer is not but:
+                peer.send(frame)
 
     async def occupied(self, rooms: Sequence[str]) -> set[str]:
         """Those of the rooms that somebody is in, in whatever process."""
@@ -255,8 +276,20 @@ class Hub:
         peer = self.peers.get(delivery.sid)
         return "instance_offline" if peer is None else self._deliver(peer, delivery)
 
+    def wake(self, node: str, device_pk: str) -> None:
+        """Have what is queued for a device brought to it now, by the process that holds its socket.
+        If that gets lost, it looks by itself in a moment."""
+        if node == self.node:
+            self.woken.add(device_pk)
+            self.bell.set()
+        elif self.relay is not None:
+            self.relay.send(self._own_room(node), _text(Wake(device_pk)))
+
     def _hear_of_command(self, data: bytes) -> None:
         message: Any = msgspec.json.decode(data, type=dict)
+        if "device_pk" in message:
+            self.wake(self.node, msgspec.convert(message, Wake).device_pk)
+            return
         if "result" in message:
             answer = msgspec.convert(message, Answer)
             waiting = self._answers.get(answer.command_id)
@@ -276,6 +309,16 @@ def user_room(user_id: str) -> str:
 def task_room(owner_id: str, task_id: str) -> str:
     """Browsers that follow a task. Task ids are unique for their owner alone."""
     return f"task:{owner_id}:{task_id}"
+
+
+def devices_room(owner_id: str) -> str:
+    """Devices of a person."""
+    return f"devices:{owner_id}"
+
+
+def device_room(owner_id: str, device_id: str) -> str:
+    """One of them, by its own id."""
+    return f"device:{owner_id}:{device_id}"
 
 
 def relayed(name: str, document: object) -> str:

@@ -35,7 +35,8 @@ class Kind(Enum):
 
 class Packet(Struct, frozen=True, gc=False):
     """kind; of an event its name, its first argument as JSON text ("" without one) and the number
-    under which an answer is expected; of a CONNECT the namespace as name and its payload."""
+    under which an answer is expected; of a CONNECT the namespace as name and its payload; of an ACK
+    the array of its arguments."""
 
     kind: Kind
     name: str = ""
@@ -59,7 +60,8 @@ def parse(text: str) -> Packet:
     if text.startswith("40"):
         return _connect(text[2:])
     if text.startswith("43"):
-        return Packet(Kind.ACK)
+        start = text.find("[")
+        return Packet(Kind.ACK, payload=text[start:] if start > 0 else "")
     raise Malformed("unknown packet")
 
 

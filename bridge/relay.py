@@ -81,6 +81,11 @@ class Relay:
         if room not in self._unheard:
             self.send(room, text)
 
+    def is_heard(self, room: str) -> bool:
+        """Whether anybody else may listen. Asking is what lets it be known in a moment."""
+        self._published.add(room)
+        return room not in self._unheard
+
     def send(self, room: str, text: str) -> None:
         """The same, whoever is known to listen."""
         if self._waiting_bytes > _MOST_WAITING:

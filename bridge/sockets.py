@@ -1,17 +1,18 @@
 """``/socket.io/`` over WebSocket: a plain ASGI endpoint that speaks Engine.IO 4 and Socket.IO 5.
 
-The handshake says who comes: ``clientType=extension`` with a bridge token, or ``clientType=web``
-with the cookie of a page of ours (R3). A socket is never ended by a Socket.IO disconnect, and a
-connect error is kept for tokens that will never be good: an editor comes back from neither. In all
-other trouble the transport is closed (trap 37).
+The handshake says who comes: ``clientType=extension`` with a bridge token, ``clientType=web`` with
+the cookie of a page of ours (R3), or ``clientType=device``, which shows its token in its CONNECT. A
+socket is never ended by a Socket.IO disconnect, and a connect error is kept for tokens that will
+never be good: an editor comes back from neither. In all other trouble the transport is closed
+(trap 37).
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs
 from weakref import WeakKeyDictionary
@@ -22,6 +23,8 @@ from django.utils import timezone
 
 from accounts import browsers
 from bridge import events, figures, metrics, packets, presence, tokens, upkeep
+from bridge.devices import courier, entrance
+from bridge.devices import events as devices
 from bridge.hub import ClientKind, Hub, Peer, user_room
 from bridge.packets import Kind, Malformed, Packet
 from bridge.presence import Present
@@ -162,6 +165,8 @@ def read_handshake(scope: Scope) -> Handshake:
             if not token:
                 raise Unauthenticated("A bridge token is needed")
             return Handshake(ClientKind.EXTENSION, digest(token), address, device)
+        case ["device"]:  # which shows its token in its CONNECT
+            return Handshake(ClientKind.DEVICE, "", address, device)
         case ["web"]:
             key = browsers.session_key(headers.get(b"cookie", ""))
             if key is None:
@@ -170,7 +175,46 @@ def read_handshake(scope: Scope) -> Handshake:
     raise InvalidInput("Unknown kind of client", field="clientType")
 
 
+async def _serve_device(hub: Hub, handshake: Handshake, receive: Receive, send: Send) -> None:
+    """Who comes is known by the CONNECT alone, so until then only its address is counted (F3)."""
+    with _within(hub, _cap_on_address(handshake.address)):
+        await send({"type": "websocket.accept"})
+        opening = packets.opening(new_id("sid"), max_payload=MAX_MESSAGE, upgrades=[])
+        await send({"type": "websocket.send", "text": opening})
+        standing = None
+        try:
+            known = await entrance.credential(receive, within_s=_CONNECT_S)
+            handshake = replace(handshake, credential=known)
+            standing = await standing_of(handshake)
+        except (TimeoutError, Malformed, Unavailable):
+            await _close(send)
+            return
+    if standing is None:
+        hub.counts["refused"] += 1
+        refusal = packets.refused("This device's token is not valid: trade it, or pair it again")
+        await _close(send, refusal)
+        return
+    peer = new_peer(handshake, standing)
+    peer.device = f"{standing.device_id} ({handshake.device})"
+    try:
+        with counted(hub, handshake.address, peer):
+            await _connect(hub, peer, Packet(Kind.CONNECT, "/"))
+            await talk(hub, peer, receive, send)
+    except (TooManyRequests, DatabaseError):
+        await _close(send)
+
+
+async def _close(send: Send, *texts: str) -> None:
+    with suppress(OSError):  # the other side is gone
+        for text in texts:
+            await send({"type": "websocket.send", "text": text})
+        await send({"type": "websocket.close", "code": _COME_BACK})
+
+
 async def _serve(hub: Hub, handshake: Handshake, receive: Receive, send: Send) -> None:
+    if handshake.kind is ClientKind.DEVICE:
+        await _serve_device(hub, handshake, receive, send)
+        return
     standing = await standing_of(handshake)
     if standing is None and handshake.kind is ClientKind.EXTENSION:
         hub.counts["refused"] += 1
@@ -189,10 +233,7 @@ async def _turn_away(send: Send) -> None:
     await send({"type": "websocket.accept"})
     refusal = packets.refused("This bridge token is not valid or was revoked")
     opening = packets.opening(new_id("sid"), max_payload=MAX_MESSAGE, upgrades=[])
-    with suppress(OSError):  # the other side is gone
-        for text in (opening, refusal):
-            await send({"type": "websocket.send", "text": text})
-        await send({"type": "websocket.close", "code": _COME_BACK})
+    await _close(send, opening, refusal)
 
 
 def new_peer(handshake: Handshake, standing: Standing | None) -> Peer:
@@ -240,32 +281,45 @@ async def standing_of(handshake: Handshake) -> Standing | None:
 @contextmanager
 def counted(hub: Hub, address: str, peer: Peer) -> Iterator[None]:
     """Around the life of a socket. Raises TooManyRequests beyond the caps on them (F3)."""
-    caps = {
-        f"person:{peer.standing.user_id}": settings.ROOCLOUD_BRIDGE_SOCKETS_OF_ONE,
-        f"address:{address}": settings.ROOCLOUD_BRIDGE_SOCKETS_FROM_ONE,
-    }
+    who = f"person:{peer.standing.user_id}"
+    caps = {who: settings.ROOCLOUD_BRIDGE_SOCKETS_OF_ONE, **_cap_on_address(address)}
+    with _within(hub, caps):
+        hub.peers[peer.sid] = peer
+        hub.counts["opened"] += 1
+        opened_at = time.monotonic()
+        try:
+            yield
+        finally:
+            hub.counts["closed"] += 1
+            hub.counts["session_ms"] += int((time.monotonic() - opened_at) * 1000)
+            del hub.peers[peer.sid]
+            _leave(hub, peer)
+
+
+def _cap_on_address(address: str) -> dict[str, int]:
+    return {f"address:{address}": settings.ROOCLOUD_BRIDGE_SOCKETS_FROM_ONE}
+
+
+@contextmanager
+def _within(hub: Hub, caps: Mapping[str, int]) -> Iterator[None]:
+    """Around what is counted under each name, no more of it than its cap."""
     if any(hub.sockets[name] >= most for name, most in caps.items()):
         raise TooManyRequests("Too many sockets are open", retry_after_s=10)
     hub.sockets.update(caps.keys())
-    hub.peers[peer.sid] = peer
-    hub.counts["opened"] += 1
-    opened_at = time.monotonic()
     try:
         yield
     finally:
-        hub.counts["closed"] += 1
-        hub.counts["session_ms"] += int((time.monotonic() - opened_at) * 1000)
-        del hub.peers[peer.sid]
         hub.sockets.subtract(caps.keys())
         for name in caps:
             if not hub.sockets[name]:
                 del hub.sockets[name]
-        _leave(hub, peer)
 
 
 def _leave(hub: Hub, peer: Peer) -> None:
     for room in list(peer.rooms):
         hub.leave(peer, room)
+    if peer.kind is ClientKind.DEVICE:
+        devices.leave(hub, peer)
     if peer.pk and peer.instance is not None:
         hub.lost.append((peer.pk, peer.sid))
         hub.emit(user_room(peer.standing.user_id), events.lost(peer.instance.instance_id))
@@ -326,6 +380,8 @@ async def take(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:
             await _connect(hub, peer, packet)
         case Kind.DISCONNECT | Kind.CLOSE:
             peer.cut()
+        case Kind.ACK if peer.kind is ClientKind.DEVICE:
+            courier.hear(hub, peer, packet.payload)
         case Kind.ACK | Kind.NOOP:
             pass
         case _:
@@ -340,6 +396,8 @@ async def _connect(hub: Hub, peer: Peer, packet: Packet) -> None:
     peer.is_connected, peer.pong_due = True, None
     peer.ping_at = now + packets.PING_INTERVAL_MS / 1000
     peer.send(packets.connected(peer.sid))
+    if peer.kind is ClientKind.DEVICE:
+        await devices.enter(hub, peer)
     if peer.kind is ClientKind.WEB:
         user_id = peer.standing.user_id
         hub.enter(peer, user_room(user_id))  # first: what comes meanwhile is not missed
@@ -375,8 +433,7 @@ async def _event(hub: Hub, peer: Peer, packet: Packet, text: str) -> None:
         except InvalidInput as fault:
             issue = {"message": fault.message, "path": fault.field or ""}
             logger.info("An event was refused", extra={"event": packet.name, "field": fault.field})
-            refusal = {"success": False, "error": declared.fault, "issues": [issue]}
-            _acknowledge(peer, packet, refusal)
+            _acknowledge(peer, packet, declared.refusal(issue))
             return
     answer = await declared.handle(hub, peer, body, packet.payload)
     if answer is not None:

@@ -15,7 +15,9 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from bridge import commands, events, figures, news, packets, presence, tokens, waiting
-from bridge.hub import ClientKind, Delivery, Hub, Peer, relayed, user_room
+from bridge.devices import registry, translation
+from bridge.devices.courier import Courier
+from bridge.hub import ClientKind, Delivery, Hub, Peer, devices_room, relayed, user_room
 from bridge.models import Command
 from bridge.tokens import Standing
 from notifications import actions as notifications
@@ -41,10 +43,12 @@ class Upkeep:
         self._hub = hub
         self._is_ending = is_ending
         self._task: asyncio.Task[None] | None = None
+        self._courier = Courier(hub)
         self._due: dict[Callable[[], Awaitable[None]], float] = {}
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
+        self._courier.start()
 
     async def stop(self) -> None:
         """With what is left to write down."""
@@ -52,6 +56,7 @@ class Upkeep:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        await self._courier.stop()
         for job in (self._write_outcomes, self._write_losses, self._tell_people):
             await self._do(job)
 
@@ -145,6 +150,7 @@ class Upkeep:
         at = timezone.now()
         for row in await run_db(presence.expire, at=at):
             self._hub.emit(user_room(row.owner_id), events.unregistered(row, at=at))
+            self._hub.emit(devices_room(row.owner_id), translation.gone(row.instance_id))
         self._tell(await run_db(commands.expire, at=at))
         self._tell(await run_db(waiting.expire, at=at))
         self._forget_awaited(at)
@@ -173,6 +179,7 @@ class Upkeep:
         for row in rows:
             self._hub.counts[row.state] += 1
             self._hub.emit(user_room(row.sender_id), events.receipt(row))
+            self._hub.emit(devices_room(row.sender_id), translation.receipt(row))
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -182,8 +189,14 @@ def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 async def standings_of(kind: ClientKind, credentials: Sequence[str]) -> list[Standing | None]:
     """Who holds each credential now. Raises DatabaseError."""
-    find = tokens.standings if kind is ClientKind.EXTENSION else tokens.web_standings
-    return await run_db(find, credentials, at=timezone.now())
+    return await run_db(_STANDINGS[kind], credentials, at=timezone.now())
+
+
+_STANDINGS = {
+    ClientKind.EXTENSION: tokens.standings,
+    ClientKind.WEB: tokens.web_standings,
+    ClientKind.DEVICE: registry.standings,
+}
 
 
 async def look_again(peers: Sequence[Peer]) -> None:

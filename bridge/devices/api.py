@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from accounts.actors import Actor
 from accounts.bearer import bearer_value
 from bridge import overview
-from bridge.devices import queue, registry
+from bridge.devices import orders, queue, registry
 from bridge.devices.models import Device, QueuedCommand
 from bridge.devices.registry import PERMISSIONS, Credentials
 from bridge.devices.schemas import Envelope, Facts, Registration
@@ -168,14 +168,14 @@ class Commands(DeviceView):
     @extend_schema(request=json_body(Envelope), parameters=[_KEY], responses=OBJECT)
     def post(self, request: Request, device_id: str) -> Response:
         at = timezone.now()
-        order = queue.read_order(
+        order = orders.read_order(
             request.body,
             key=request.headers.get("Idempotency-Key"),
             by=registry.standing_of(self.device, at=at),
             target_device_id=registry.find(self.actor, device_id).device_id,
             at=at,
         )
-        placed = queue.place_one(order)
+        placed = orders.place_one(order)
         answer = {"success": True, "id": placed.key, "status": "queued"}
         headers = {} if placed.is_new else {"Idempotent-Replayed": "true"}
         return Response(answer, status=202, headers=headers)

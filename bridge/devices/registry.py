@@ -4,7 +4,7 @@ A device is registered with a code that its owner was shown after a fresh sign-i
 token for a day and another to trade both for new ones; this server knows only their hashes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from bridge.devices.models import Device, Pairing, QueuedCommand
 from bridge.devices.schemas import MAX_CAPABILITIES, Facts, Registration
 from bridge.devices.tasks import tell_of_device
 from bridge.tokens import Standing
+from roocloud.lib.bulk import update_rows
 from roocloud.lib.ids import digest, new_secret
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from roocloud.lib.text import clean_label, storable
@@ -235,6 +236,50 @@ def of_token(token: str, *, at: datetime) -> Device:
     return device
 
 
+# --- Sockets ----------------------------------------------------------------------------------
+
+
+def connect(sockets: Sequence[tuple[str, str, str]], *, at: datetime) -> None:
+    """sockets: (id of a device's row, node, sid). The newest socket of a device is the one that
+    gets its commands."""
+    rows = {
+        pk: {"pk": pk, "node": node, "sid": sid, "last_seen_at": at} for pk, node, sid in sockets
+    }
+    with transaction.atomic():
+        _lock(rows)
+        update_rows(Device, list(rows.values()))
+
+
+def hear(device_pks: Sequence[str], *, at: datetime) -> None:
+    """They are still connected."""
+    with transaction.atomic():
+        Device.unscoped.filter(pk__in=_lock(device_pks)).update(last_seen_at=at)
+
+
+def lose(sockets: Sequence[tuple[str, str]]) -> None:
+    """sockets: (id of a device's row, sid) of connections that are gone. What came back already by
+    another socket stays."""
+    pks, sids = [pk for pk, _ in sockets], [sid for _, sid in sockets]
+    with transaction.atomic():
+        Device.unscoped.filter(pk__in=_lock(pks), sid__in=sids).update(node="", sid="")
+
+
+def _lock(pks: Iterable[str]) -> list[str]:
+    """Until the transaction ends, and in one order: everybody may come back at once, to several
+    processes."""
+    rows = Device.unscoped.filter(pk__in=list(pks)).order_by("pk").select_for_update()
+    return list(rows.values_list("pk", flat=True))
+
+
+def connected(asked: Sequence[tuple[str, str]], *, at: datetime) -> list[bool]:
+    """asked: (owner id, a device's own id). Whether each is there."""
+    rows = Device.unscoped.alive().connected(at)
+    owners, ids = {owner_id for owner_id, _ in asked}, {device_id for _, device_id in asked}
+    found = rows.filter(owner_id__in=owners, device_id__in=ids)
+    there = set(found.values_list("owner_id", "device_id"))
+    return [one in there for one in asked]
+
+
 # --- The list ---------------------------------------------------------------------------------
 
 
@@ -275,6 +320,14 @@ def change(*, device: Device, by: Actor, facts: Facts, at: datetime) -> None:
         Device.unscoped.filter(pk=device.pk).update(**changed, updated_at=at)
         _record("changed", device, by=by, at=at, fields=sorted(changed))
     device.refresh_from_db()
+
+
+def change_own(*, device_pk: str, facts: Facts, at: datetime) -> None:
+    """The same by the device itself. Raises NotFound too."""
+    device = Device.unscoped.alive().filter(pk=device_pk).first()
+    if device is None:
+        raise NotFound("There is no such device")
+    change(device=device, by=_self(device), facts=facts, at=at)
 
 
 def confirm(*, device: Device, by: Actor, at: datetime) -> None:

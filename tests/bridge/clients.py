@@ -120,6 +120,7 @@ class Clients:
         *,
         query: dict[str, str],
         headers: dict[str, str] | None = None,
+        acks: str = "none",
         **options: Any,
     ) -> Client:
         self._made += 1
@@ -127,7 +128,7 @@ class Clients:
         self._clients[name] = Client(self, name)
         self.say(
             {"op": "open", "name": name, "url": url, "query": query, "headers": headers or {},
-             "options": options}
+             "options": options, "acks": acks}
         )  # fmt: skip
         return self._clients[name]
 

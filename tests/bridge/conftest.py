@@ -95,6 +95,17 @@ class World:
             **options,
         )
 
+    def device(self, token: str | None, *, url: str = "", acks: str = "ok") -> Client:
+        """A paired one. acks: how it answers what is to be acknowledged: ok, refuse or none."""
+        return self.clients.open(
+            "device",
+            url or self.url,
+            query={"clientType": "device"},
+            acks=acks,
+            auth={"token": token},
+            transports=["websocket"],
+        )
+
     def working_editor(self, token: str, **changes: Any) -> Client:
         """One that has registered and publishes task-1, as an editor does at a task's start."""
         editor = self.editor(token)

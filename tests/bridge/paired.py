@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from bridge.devices import queue, registry
+from bridge.devices import orders, registry
 from bridge.devices.models import Device, QueuedCommand
 from bridge.devices.registry import Credentials
 from bridge.devices.schemas import Envelope, Registration
@@ -38,16 +38,16 @@ def bearer(credentials: Credentials) -> dict[str, str]:
     return {"Authorization": f"Bearer {credentials.token}"}
 
 
-def order(device: Device, target: str, key: str, **changes: Any) -> queue.Order:
+def order(device: Device, target: str, key: str, **changes: Any) -> orders.Order:
     """The start of a task, given by a device."""
     at = changes.pop("at", timezone.now())
     document = {"id": key, "targetDeviceId": target, "payload": {"text": "Mend it"}, **changes}
     envelope = Reader(Envelope).read(json.dumps(document))
     kind = envelope.type or "new_task"
-    return queue.order_of(envelope, kind=kind, by=registry.standing_of(device, at=at), at=at)
+    return orders.order_of(envelope, kind=kind, by=registry.standing_of(device, at=at), at=at)
 
 
 def waiting(device: Device, key: str = "command-1", **changes: Any) -> QueuedCommand:
     """A command that waits for it, of its own."""
-    queue.place_one(order(device, device.device_id, key, **changes))
+    orders.place_one(order(device, device.device_id, key, **changes))
     return QueuedCommand.unscoped.get(owner=device.owner_id, key=key)

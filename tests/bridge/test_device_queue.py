@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from bridge import tasks
-from bridge.devices import queue, registry
+from bridge.devices import orders, queue, registry
 from bridge.devices.models import Device, QueuedCommand
 from bridge.devices.queue import Acknowledgement, Reach
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound, TooLarge
@@ -39,7 +39,7 @@ def connect(device, sid):
 
 
 def give(phone, key, **changes):
-    return queue.place_one(order(phone.device, "desk-00001", key, **changes))
+    return orders.place_one(order(phone.device, "desk-00001", key, **changes))
 
 
 def claimed(device, sid="sid_1", *, free=queue.WINDOW, at=None):
@@ -193,10 +193,10 @@ class TestGiving:
         assert Entry.objects.filter(action="device_command.queued").count() == 1
 
     def test_many_at_once_costs_as_many_queries_as_one(self, phone, desk):
-        orders = [order(phone.device, "desk-00001", f"command-{n}") for n in range(51)]
+        given = [order(phone.device, "desk-00001", f"command-{n}") for n in range(51)]
 
-        one = queries_of(lambda: (queue.place(orders[:1]), claimed(desk)))
-        many = queries_of(lambda: (queue.place(orders[1:]), claimed(desk)))
+        one = queries_of(lambda: (orders.place(given[:1]), claimed(desk)))
+        many = queries_of(lambda: (orders.place(given[1:]), claimed(desk)))
 
         assert one == many
         assert QueuedCommand.unscoped.filter(state=State.SENT).count() == 1 + queue.WINDOW
@@ -222,14 +222,14 @@ class TestGiving:
         paired(bob, "bobs-phone")
         for target in ("bobs-phone", "no-device"):
             with pytest.raises(NotFound, match="There is no such device"):
-                queue.place_one(order(phone.device, target, "command-1"))
+                orders.place_one(order(phone.device, target, "command-1"))
 
     def test_goes_no_further_than_the_queue_is_long(self, phone, desk, settings):
         settings.ROOCLOUD_DEVICE_QUEUE = 2
         give(phone, "command-1")
-        orders = [order(phone.device, "desk-00001", f"command-{n}") for n in (1, 2, 3)]
+        given = [order(phone.device, "desk-00001", f"command-{n}") for n in (1, 2, 3)]
 
-        known, new, full = queue.place(orders)
+        known, new, full = orders.place(given)
 
         assert (known.is_new, new.is_new) == (False, True)
         assert isinstance(full, Conflict)
@@ -330,7 +330,7 @@ def test_fifty_at_once_by_one_key_are_one_command(alice):
 
     def place(_):
         try:
-            return queue.place_one(given)
+            return orders.place_one(given)
         finally:
             connection.close()
 
