@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from accounts import memberships
 from accounts.actors import Actor
 from accounts.bearer import rights_cache
-from accounts.models import ApiKey
+from accounts.models import ApiKey, ClientSession
 from audit import actions as audit
 from roocloud.lib.ids import digest, new_secret
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound
@@ -257,6 +257,18 @@ def revoke_key(*, key: ApiKey, by: Actor, at: datetime) -> None:
         if not ApiKey.unscoped.unrevoked().filter(pk=key.pk).update(revoked_at=at):
             return
         _record("revoked", key, by=by, at=at)
+    rights_cache.clear()
+
+
+def revoke_all(*, organization_id: str, at: datetime) -> None:
+    """End every key and job token of an organization that is deleted."""
+    with transaction.atomic():
+        for key in ApiKey.unscoped.unrevoked().filter(organization_id=organization_id):
+            ApiKey.unscoped.filter(pk=key.pk).update(revoked_at=at)
+            _record("revoked", key, by=None, at=at)
+        ClientSession.unscoped.filter(
+            organization_id=organization_id, kind=ClientSession.Kind.JOB, ended_at=None
+        ).update(ended_at=at)
     rights_cache.clear()
 
 

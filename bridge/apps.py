@@ -8,5 +8,8 @@ class BridgeConfig(AppConfig):
     def ready(self) -> None:
         from accounts.signals import everything_ended
         from bridge.devices import receivers
+        from bridge.estate import Part
+        from orgs import estate
 
         everything_ended.connect(receivers.remove_devices)
+        estate.register(Part())

@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class CreditsConfig(AppConfig):
     name = "credits"
     verbose_name = "Credits"
+
+    def ready(self) -> None:
+        from credits.estate import Part
+        from orgs import estate
+
+        estate.register(Part())

@@ -14,6 +14,14 @@ class OrganizationForm(forms.Form):
     name = forms.CharField(max_length=100)
 
 
+class DeleteForm(forms.Form):
+    name = forms.CharField(
+        label="The name of the organization, to be sure",
+        max_length=100,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
 class LogoForm(forms.Form):
     logo = forms.FileField(
         label="Picture",

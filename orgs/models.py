@@ -36,6 +36,10 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
     def visible_to(self, actor: "Actor") -> Self:
         return self.filter(memberships__user_id=actor.user_id)
 
+    def waiting_to_go(self, at: datetime) -> Self:
+        """To be deleted, with time left to keep it."""
+        return self.filter(deletion_due_at__gt=at)
+
 
 class Organization(models.Model):
     """A tenant."""
@@ -45,6 +49,10 @@ class Organization(models.Model):
     slug = models.SlugField(unique=True, max_length=60)
     created_at = models.DateTimeField()
     remote_control = models.BooleanField(default=True)  # of members' editors by their own browsers
+    deletion_due_at = models.DateTimeField(null=True, blank=True)  # when its deletion begins
+    deletion_asked_by_id = models.CharField(max_length=40, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)  # when people and keys lost it
+    cleared_at = models.DateTimeField(null=True, blank=True)  # the row is all that is left since
 
     unscoped = OrganizationQuerySet.as_manager()
     objects = ScopedManager.from_queryset(OrganizationQuerySet)()
@@ -72,6 +80,10 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
     def visible_to(self, actor: "Actor") -> Self:
         """The actor's own memberships and those of their colleagues."""
         return self.filter(organization__memberships__user_id=actor.user_id)
+
+    def annotate_addresses(self) -> Self:
+        """Each with the ``email`` of its person."""
+        return self.annotate(email=F("user__email"))
 
 
 class Membership(models.Model):

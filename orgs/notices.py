@@ -69,3 +69,32 @@ def tell_of_settings(*, version: int, user_id: str) -> None:
         None,
         [member.user.email],
     )
+
+
+def tell_of_deletion(*, organization_id: str, user_id: str, what: str) -> None:
+    """Mail an owner or admin. what: ``asked`` or ``taken_back``. Nothing is sent about what is not
+    so any more."""
+    member = (
+        Membership.unscoped.filter(
+            organization=organization_id, user_id=user_id, role__in=(Role.OWNER, Role.ADMIN)
+        )
+        .select_related("organization", "user")
+        .first()
+    )
+    if member is None or (member.organization.deletion_due_at is None) == (what == "asked"):
+        return
+    by = get_user_model().objects.filter(pk=member.organization.deletion_asked_by_id).first()
+    path = reverse("delete-organization", args=[organization_id])
+    context = {
+        "organization": member.organization,
+        "is_asked": what == "asked",
+        "by": f"{by.name} ({by.email})" if by else "An owner",
+        "link": f"{settings.ROOCLOUD_PUBLIC_URL}{path}",
+    }
+    subject = "is to be deleted" if what == "asked" else "stays"
+    send_mail(
+        f"{settings.ACCOUNT_EMAIL_SUBJECT_PREFIX}{member.organization.name} {subject}",
+        render_to_string("orgs/mail/deletion.txt", context),
+        None,
+        [member.user.email],
+    )

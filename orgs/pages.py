@@ -106,6 +106,7 @@ def general(request: HttpRequest, organization_id: str) -> HttpResponse:
         refuse(form if do == "rename" else logo_form, refusal)
     context = {
         "organization": found,
+        "is_owner": policy.is_owner(actor),
         "form": form,
         "logo_form": logo_form,
     }

@@ -1,9 +1,13 @@
 """Jobs of this room."""
 
+import logging
+
 from celery import shared_task
 from django.utils import timezone
 
-from orgs import notices
+from orgs import actions, notices
+
+logger = logging.getLogger(__name__)
 
 #: Of a job that sends one mail: smtplib raises OSErrors.
 _MAIL = {
@@ -25,3 +29,20 @@ def mail_invitation(*, invitation_id: str, **_later: object) -> None:
 def tell_owner_of_settings(*, version: int, user_id: str, **_later: object) -> None:
     """Mail one owner; one job each, so that a retry sends nobody a second mail."""
     notices.tell_of_settings(version=version, user_id=user_id)
+
+
+@shared_task(**_MAIL)
+def tell_of_deletion(*, organization_id: str, user_id: str, what: str, **_later: object) -> None:
+    """Mail one owner or admin that a deletion was asked for or taken back."""
+    notices.tell_of_deletion(organization_id=organization_id, user_id=user_id, what=what)
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def delete_due(**_later: object) -> None:
+    """Every ten minutes. Run twice or at the same time, it deletes what is due once."""
+    at = timezone.now()
+    for organization_id in actions.due_deletions(at=at):
+        try:
+            actions.carry_out_deletion(organization_id=organization_id, at=at)
+        except Exception:  # the others are deleted nevertheless, and this one next time
+            logger.exception("A deletion was cut off", extra={"organization": organization_id})

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orgs import api, clerk, invitation_pages, member_pages, pages, settings_pages
+from orgs import api, clerk, deletion_pages, invitation_pages, member_pages, pages, settings_pages
 
 urlpatterns = [
     path("api/extension-settings", api.ExtensionSettings.as_view()),
@@ -27,6 +27,16 @@ urlpatterns = [
         name="revoke-invitation",
     ),
     path("organizations/<str:organization_id>/general", pages.general, name="organization-general"),
+    path(
+        "organizations/<str:organization_id>/delete",
+        deletion_pages.delete,
+        name="delete-organization",
+    ),
+    path(
+        "organizations/<str:organization_id>/export",
+        deletion_pages.export,
+        name="export-organization",
+    ),
     path("organizations/<str:organization_id>/logo", pages.logo, name="organization-logo"),
     path(
         "organizations/<str:organization_id>/members/<str:user_id>",

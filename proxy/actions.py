@@ -18,7 +18,7 @@ from roocloud.lib.crypto import CannotUnseal
 from roocloud.lib.refusals import InvalidInput
 
 if TYPE_CHECKING:
-    from orgs.models import Organization
+    pass
 
 ENVIRONMENT_UPSTREAM = "environment"
 
@@ -184,11 +184,11 @@ def put_alias(*, alias: str, model: LanguageModel) -> Alias:
     return found
 
 
-def hide_models_of(*, instance: "Organization", **_: object) -> None:
+def hide_models_of(organization_id: str) -> None:
     """Before an organization is deleted: a model that names it alone would then name nobody, which
     means everybody (A1)."""
-    others = LanguageModel.organizations.through.objects.exclude(organization=instance)
-    for model in LanguageModel.unscoped.filter(organizations=instance).exclude(
+    others = LanguageModel.organizations.through.objects.exclude(organization_id=organization_id)
+    for model in LanguageModel.unscoped.filter(organizations=organization_id).exclude(
         pk__in=others.values("languagemodel_id")
     ):
         model.visible = False

@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.apps import AppConfig
 from django.db.models.signals import pre_delete
 
@@ -8,8 +10,10 @@ class ProxyConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import model_choices
+        from orgs import estate
         from orgs import spending as orgs_spending
-        from proxy import actions, catalogue, queries, spending
+        from proxy import catalogue, queries, spending
+        from proxy.estate import Part
         from proxy.models import IdempotencyKey, Transcript, Upstream
         from roocloud.lib import sealed
         from tasks_sharing import bills
@@ -19,9 +23,14 @@ class ProxyConfig(AppConfig):
         sealed.register(IdempotencyKey, "sealed_answer", IdempotencyKey.renewed_answer)
         sealed.register(Transcript, "sealed_request", Transcript.renewed_request)
         sealed.register(Transcript, "sealed_answer", Transcript.renewed_answer)
-        pre_delete.connect(
-            actions.hide_models_of, sender="orgs.Organization", dispatch_uid="proxy.organizations"
-        )
+        pre_delete.connect(_hide_models, sender="orgs.Organization")
         model_choices.register(queries.model_choices)
         bills.register(spending.task_bill)
         orgs_spending.register(spending.of_members)
+        estate.register(Part())
+
+
+def _hide_models(*, instance: Any, **_signal: Any) -> None:
+    from proxy.actions import hide_models_of
+
+    hide_models_of(instance.pk)

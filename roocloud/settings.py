@@ -224,6 +224,10 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_ALWAYS_EAGER = env.bool("ROOCLOUD_JOBS_EAGER", False)
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
+    "orgs-delete-due": {
+        "task": "orgs.tasks.delete_due",
+        "schedule": timedelta(minutes=10),
+    },
     "audit-link": {"task": "audit.tasks.link", "schedule": timedelta(seconds=10)},
     "audit-verify": {"task": "audit.tasks.verify", "schedule": crontab(hour=3, minute=0)},
     "proxy-settle-orphans": {
@@ -442,6 +446,10 @@ ROOCLOUD_IMPORT_UNPACKED_LIMIT = env.int("ROOCLOUD_IMPORT_UNPACKED_LIMIT", 8192 
 ROOCLOUD_IMPORT_LISTING_LIMIT = env.int("ROOCLOUD_IMPORT_LISTING_LIMIT", 16 * _MIB)
 #: How long uploaded conversations are kept after they were stored, to be replayed from the admin.
 ROOCLOUD_BACKFILL_KEEP = timedelta(days=env.int("ROOCLOUD_BACKFILL_KEEP_DAYS", 7))
+#: How long an organization that is to be deleted waits, for an owner to think better of it.
+ROOCLOUD_DELETION_WAIT = timedelta(
+    days=env.int("ROOCLOUD_DELETION_WAIT_DAYS", 14, validate=Range(1, 365))
+)
 #: How long the access log of a share link goes back.
 ROOCLOUD_SHARE_VIEWS_KEEP = timedelta(
     days=env.int("ROOCLOUD_SHARE_VIEWS_KEEP_DAYS", 90, validate=Range(1, 3650))

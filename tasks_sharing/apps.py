@@ -11,7 +11,9 @@ class TasksSharingConfig(AppConfig):
     verbose_name = "Tasks and shares"
 
     def ready(self) -> None:
+        from orgs import estate
         from roocloud.lib import sealed
+        from tasks_sharing.estate import Part
         from tasks_sharing.models import Mask, Share
 
         sealed.register(
@@ -29,6 +31,7 @@ class TasksSharingConfig(AppConfig):
         # However a task goes, alone or with its owner or organization, its images go too.
         pre_delete.connect(_forget_images, sender="tasks_sharing.Task")
         post_delete.connect(_drop_upload, sender="tasks_sharing.Import")
+        estate.register(Part())
 
 
 def _forget_images(*, instance: Any, **_signal: Any) -> None:

@@ -210,6 +210,11 @@ def forget_task(*, task_pk: str) -> None:
     _delete_jobs(list(Backfill.unscoped.filter(task_pk=task_pk)))
 
 
+def forget_backfills(*, organization_id: str) -> None:
+    """Delete what is still kept of the uploads to an organization."""
+    _delete_jobs(list(Backfill.unscoped.filter(organization_id=organization_id)))
+
+
 def _delete_jobs(jobs: list[Backfill]) -> None:
     for job in jobs:
         job.body.delete(save=False)

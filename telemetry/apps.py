@@ -11,8 +11,12 @@ class TelemetryConfig(AppConfig):
     verbose_name = "Telemetry"
 
     def ready(self) -> None:
+        from orgs import estate
+        from telemetry.estate import Part
+
         # However a task goes, alone or with its owner or organization, its uploads go too.
         post_delete.connect(_forget, sender="tasks_sharing.Task")
+        estate.register(Part())
 
 
 def _forget(*, instance: Any, **_signal: Any) -> None:

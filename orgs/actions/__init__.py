@@ -1,5 +1,11 @@
 """Every write to organizations, their members, their invitations and their settings."""
 
+from orgs.actions.deletion import (
+    ask_deletion,
+    carry_out_deletion,
+    due_deletions,
+    take_back_deletion,
+)
 from orgs.actions.invitations import (
     accept_invitation,
     admits,
@@ -34,8 +40,11 @@ __all__ = [
     "VersionConflict",
     "accept_invitation",
     "admits",
+    "ask_deletion",
+    "carry_out_deletion",
     "create_organization",
     "current_revision",
+    "due_deletions",
     "find_invitation",
     "find_organization",
     "hand_over",
@@ -55,4 +64,5 @@ __all__ = [
     "save_settings",
     "secret_to_mail",
     "set_remote_control",
+    "take_back_deletion",
 ]

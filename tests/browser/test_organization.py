@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import factories
 from tests.browser.test_access import faults
 from tests.orgs.test_general import picture
 
@@ -58,9 +59,39 @@ def test_its_pages_are_for_everybody(visitor, alice, bob, acme):
     owner = visitor()
     owner.sign_in(alice)
     member = f"members/{bob.pk}"
-    for path in ("", "general", "invitations", member, f"{member}/remove", f"{member}/hand-over"):
+    for path in (
+        "",
+        "general",
+        "invitations",
+        "delete",
+        member,
+        f"{member}/remove",
+        f"{member}/hand-over",
+    ):
         page = owner.go(f"/organizations/{acme.pk}/{path}".rstrip("/"))
         assert faults(page) == [], path
+
+
+def test_an_owner_has_it_deleted_and_keeps_it(visitor, alice, acme):
+    owner = visitor()
+    owner.sign_in(alice)
+    page = owner.go(f"/organizations/{acme.pk}/general")
+    page.click("text=Delete…")
+    owner.look("organization-delete")
+    for _ in range(2):  # the second time after the password
+        page.fill("input[name=name]", "Acme")
+        page.click("button:has-text('Delete it')")
+        page.wait_for_load_state()
+        if page.is_visible("input[name=password]"):
+            page.fill("input[name=password]", factories.PASSWORD)
+            page.click("main button[type=submit]")
+            page.wait_for_selector("h1:has-text('Delete Acme?')")
+    page.wait_for_selector("h1:has-text('is to be deleted')")
+    owner.look("organization-to-be-deleted")
+    owner.go(f"/organizations/{acme.pk}")
+    page.click("text=an owner can keep it")
+    page.click("button:has-text('Keep Acme')")
+    page.wait_for_selector("text=Acme stays")
 
 
 def test_a_member_sees_who_is_there_and_leaves(visitor, bob, acme):
