@@ -14,8 +14,9 @@ from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.http import HttpRequest
 from django.shortcuts import render
+from django.utils import timezone
 
-from accounts import invitations
+from accounts import invitations, traces
 from roocloud.lib import crypto, sealed
 
 logger = logging.getLogger(__name__)
@@ -45,10 +46,25 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         }
         super().send_mail(template_prefix, email, {**context, "current_site": site})
 
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        try:
+            super().pre_authenticate(request, **credentials)
+        except ValidationError:
+            traces.locked_out(email=_typed(credentials), at=timezone.now())
+            raise
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        traces.sign_in_failed(email=_typed(credentials), at=timezone.now())
+
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         """Failed sign-ins are counted per account alone (B6): with the host in the key, each name
         of this server would allow as many again."""
-        return str(credentials.get("email", "")).lower()
+        return _typed(credentials)
+
+
+def _typed(credentials: dict[str, Any]) -> str:
+    """The address that somebody signs in with."""
+    return str(credentials.get("email", "")).lower()
 
 
 class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types

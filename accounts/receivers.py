@@ -1,8 +1,9 @@
-"""What follows when allauth changed a credential (B7)."""
+"""What follows when allauth changed a credential (B7), and what is noted of it (L4)."""
 
 from typing import Any
 
 from allauth.account import signals as account_signals
+from allauth.account.authentication import get_authentication_records
 from allauth.mfa import signals as mfa_signals
 from allauth.mfa.models import Authenticator
 from django.contrib import messages
@@ -11,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from accounts import actions
+from accounts import actions, second_factors, traces
 from accounts.models import User
 
 
@@ -26,6 +27,39 @@ def connect() -> None:
         mfa_signals.authenticator_removed,
     ):
         changed.connect(_offer_to_end)
+    account_signals.user_logged_in.connect(_note_sign_in)
+    for changed in (account_signals.password_changed, account_signals.password_set):
+        changed.connect(_note_password)
+    account_signals.email_changed.connect(_note_email)
+    mfa_signals.authenticator_added.connect(_note_added)
+    mfa_signals.authenticator_removed.connect(_note_removed)
+
+
+def _note_sign_in(*, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    traces.signed_in(user=user, ways=get_authentication_records(request, user), at=timezone.now())
+
+
+def _note_password(*, user: User, **kwargs: Any) -> None:
+    traces.password_changed(user=user, at=timezone.now())
+
+
+def _note_email(*, user: User, **kwargs: Any) -> None:
+    traces.email_changed(user=user, at=timezone.now())
+
+
+def _note_added(
+    *, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any
+) -> None:
+    second_factors.was_added(request, authenticator)
+    traces.second_factor_changed(
+        "second_factor.added", user=user, authenticator=authenticator, at=timezone.now()
+    )
+
+
+def _note_removed(*, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
+    traces.second_factor_changed(
+        "second_factor.removed", user=user, authenticator=authenticator, at=timezone.now()
+    )
 
 
 def _end_everything(*, request: HttpRequest, user: User, **kwargs: Any) -> None:

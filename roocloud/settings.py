@@ -360,6 +360,10 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION  # http://localhost counts as secure in browsers
 MFA_TOTP_ISSUER = ROOCLOUD_PRODUCT_NAME
+#: Whether the administration opens only to who has shown a second factor (L4). Production does so.
+ROOCLOUD_STAFF_MFA = PRODUCTION or env.bool(
+    "ROOCLOUD_STAFF_MFA", HOST not in ("127.0.0.1", "::1", "localhost")
+)
 USERSESSIONS_TRACK_ACTIVITY = True
 ALLAUTH_TRUSTED_PROXY_COUNT = ROOCLOUD_TRUSTED_PROXIES
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
+from django.contrib import admin
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase
+from django.urls import reverse
 
 Who = Literal[
     "public", "signed_in", "staff", "bearer", "client_token", "device", "operator", "signature"
@@ -67,7 +69,8 @@ def signed_in(view: View) -> View:
 
 
 def staff(view: View) -> View:
-    """For site administrators. To everybody else who is signed in the page does not exist."""
+    """For site administrators, who get in where the admin lets them in (L4). To everybody else who
+    is signed in the page does not exist."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -75,6 +78,8 @@ def staff(view: View) -> View:
             return redirect_to_login(request.get_full_path())
         if not request.user.is_staff:
             raise Http404
+        if not admin.site.has_permission(request):
+            return redirect_to_login(request.get_full_path(), reverse("admin:login"))
         response: HttpResponseBase = view(request, *args, **kwargs)
         return response
 
