@@ -7,7 +7,8 @@ class OrgsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import invitations, memberships
-        from orgs import queries
+        from orgs import queries, receivers
 
         memberships.register(queries.Memberships())
         invitations.register(queries.Invitations())
+        receivers.connect()

@@ -1,5 +1,6 @@
 """Forms of the organization pages."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -70,6 +71,17 @@ class LinkForm(forms.Form):
         label="For how many people", min_value=1, max_value=1000, initial=10
     )
     days = _DAYS
+    domain = forms.ChoiceField(label="Addresses", required=False)
+
+    def __init__(self, *args: Any, domains: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        named = [(domain, f"Only at {domain}") for domain in domains]
+        field = self.fields["domain"]
+        field.choices = [("", "Any that is verified"), *named]  # type: ignore[attr-defined]
+
+
+class DomainForm(forms.Form):
+    name = forms.CharField(label="Domain", max_length=253, help_text="Such as acme.example.")
 
 
 class RoleForm(forms.Form):

@@ -44,7 +44,8 @@ def invite(request: HttpRequest, organization_id: str) -> HttpResponse:
         request.POST if do == "invite" else None,
         initial={"deliver": "mail" if _can_mail() else "links"},
     )
-    link_form = LinkForm(request.POST if do == "link" else None)
+    domains = actions.verified_domains(found.pk)
+    link_form = LinkForm(request.POST if do == "link" else None, domains=domains)
     outcomes = None
     try:
         if do == "invite" and form.is_valid():
@@ -107,6 +108,7 @@ def _make_link(form: LinkForm, actor: Actor, found: Organization) -> Made:
         organization=found,
         role=form.cleaned_data["role"],
         max_uses=form.cleaned_data["max_uses"],
+        domain=form.cleaned_data["domain"],
         lifetime=timedelta(days=form.cleaned_data["days"]),
         by=actor,
         at=timezone.now(),

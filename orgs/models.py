@@ -25,6 +25,10 @@ def _invitation_id() -> str:
     return new_id("inv")
 
 
+def _domain_id() -> str:
+    return new_id("dom")
+
+
 class Role(models.TextChoices):
     OWNER = "owner", "Owner"
     ADMIN = "admin", "Admin"
@@ -109,6 +113,68 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} in {self.organization_id}"
+
+
+class Departure(models.Model):
+    """That somebody left or was taken out: they do not join by themselves again."""
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="departures"
+    )
+    user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField()
+
+    unscoped = models.Manager["Departure"]()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["organization", "user"], name="orgs_departure_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} from {self.organization_id}"
+
+
+class DomainQuerySet(models.QuerySet["Domain"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """Those that the actor may manage."""
+        return self.filter(
+            organization__memberships__user_id=actor.user_id,
+            organization__memberships__role__in=[Role.OWNER, Role.ADMIN],
+        )
+
+    def verified(self) -> Self:
+        return self.exclude(verified_at=None)
+
+
+class Domain(models.Model):
+    """A mail domain that an organization says is its own, and proves by a record in the DNS."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=_domain_id, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="domains")
+    name = models.CharField(max_length=253)  # ASCII, lower case
+    token = models.CharField(max_length=64)  # public: it stands in the DNS
+    joins = models.BooleanField(default=False)  # people with a verified address become members
+    created_at = models.DateTimeField()
+    verified_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)  # last
+    missing_since = models.DateTimeField(null=True, blank=True)  # the record of a verified one
+
+    unscoped = DomainQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(DomainQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["organization", "name"], name="orgs_domain_once"),
+            UniqueConstraint(
+                fields=["name"],
+                condition=Q(verified_at__isnull=False),
+                name="orgs_domain_one_owner",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):

@@ -10,7 +10,7 @@ from accounts import invitations, memberships
 from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
-from orgs.models import Invitation, Membership, Organization, Role, SettingsRevision
+from orgs.models import Domain, Invitation, Membership, Organization, Role, SettingsRevision
 from orgs.policy import ADMIN_ROLES
 from roocloud.lib import caching
 
@@ -83,6 +83,10 @@ class Invitations:
         rows = Invitation.unscoped.live(timezone.now()).filter(token_hash=token_hash)
         found = rows.values_list("email", "domain").first()
         return invitations.Offer(*found) if found else None
+
+
+def verified_domain_ids() -> list[str]:
+    return list(Domain.unscoped.verified().order_by("pk").values_list("pk", flat=True))
 
 
 def settings_version(actor: Actor, *, at: datetime) -> int:

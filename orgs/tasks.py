@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from orgs import actions, notices
+from orgs import actions, notices, queries
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,19 @@ def tell_owner_of_settings(*, version: int, user_id: str, **_later: object) -> N
 def tell_of_deletion(*, organization_id: str, user_id: str, what: str, **_later: object) -> None:
     """Mail one owner or admin that a deletion was asked for or taken back."""
     notices.tell_of_deletion(organization_id=organization_id, user_id=user_id, what=what)
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def recheck_domains(**_later: object) -> None:
+    """Every night: a job for each verified domain, so that one slow answer delays no other."""
+    for domain_id in queries.verified_domain_ids():
+        recheck_domain.delay(domain_id=domain_id)
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def recheck_domain(*, domain_id: str, **_later: object) -> None:
+    """Whether the record of a domain still stands."""
+    actions.recheck_domain(domain_id=domain_id, at=timezone.now())
 
 
 @shared_task(acks_late=True, ignore_result=True)

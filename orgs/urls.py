@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from orgs import api, clerk, deletion_pages, invitation_pages, member_pages, pages, settings_pages
+from orgs import (
+    api,
+    clerk,
+    deletion_pages,
+    domain_pages,
+    invitation_pages,
+    member_pages,
+    pages,
+    settings_pages,
+)
 
 urlpatterns = [
     path("api/extension-settings", api.ExtensionSettings.as_view()),
@@ -36,6 +45,12 @@ urlpatterns = [
         "organizations/<str:organization_id>/export",
         deletion_pages.export,
         name="export-organization",
+    ),
+    path("organizations/<str:organization_id>/domains", domain_pages.domains, name="domains"),
+    path(
+        "organizations/<str:organization_id>/domains/<str:domain_id>",
+        domain_pages.domain,
+        name="domain",
     ),
     path("organizations/<str:organization_id>/logo", pages.logo, name="organization-logo"),
     path(

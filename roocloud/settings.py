@@ -230,6 +230,10 @@ CELERY_BEAT_SCHEDULE = {
     },
     "audit-link": {"task": "audit.tasks.link", "schedule": timedelta(seconds=10)},
     "audit-verify": {"task": "audit.tasks.verify", "schedule": crontab(hour=3, minute=0)},
+    "orgs-recheck-domains": {
+        "task": "orgs.tasks.recheck_domains",
+        "schedule": crontab(hour=3, minute=50),
+    },
     "proxy-settle-orphans": {
         "task": "proxy.tasks.settle_orphans",
         "schedule": timedelta(seconds=30),

@@ -10,7 +10,15 @@ from accounts.api_keys import revoke_all
 from accounts.bearer import rights_cache
 from audit import actions as audit
 from orgs import estate, policy
-from orgs.models import Invitation, Logo, Membership, Organization, SettingsRevision
+from orgs.models import (
+    Departure,
+    Domain,
+    Invitation,
+    Logo,
+    Membership,
+    Organization,
+    SettingsRevision,
+)
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput
 
 NAME = "Deleted organization"
@@ -78,7 +86,7 @@ def _close(organization_id: str, *, at: datetime) -> None:
         )
         if not due.exists():
             return
-        for model in (Membership, Invitation, SettingsRevision, Logo):
+        for model in (Membership, Departure, Invitation, Domain, SettingsRevision, Logo):
             model.unscoped.filter(organization_id=organization_id).delete()
         revoke_all(organization_id=organization_id, at=at)
         slug = organization_id.lower().replace("_", "-")

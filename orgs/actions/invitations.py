@@ -14,7 +14,7 @@ from orgs import policy
 from orgs.actions.members import checked_role, put_member
 from orgs.addresses import address, domain_of
 from orgs.addresses import entries as entries_of
-from orgs.models import Invitation, Membership, Organization, Role
+from orgs.models import Domain, Invitation, Membership, Organization, Role
 from roocloud.lib.ids import digest, new_secret
 from roocloud.lib.refusals import Forbidden, InvalidInput, NotFound, TooManyRequests
 
@@ -122,6 +122,9 @@ def make_link(
         raise InvalidInput("Invite owners by their address", field="role")
     if not 0 < max_uses <= MAX_USES:
         raise InvalidInput(f"must be between 1 and {MAX_USES}", field="max_uses")
+    verified = Domain.unscoped.verified().filter(organization=organization, name=domain)
+    if domain and not verified.exists():
+        raise InvalidInput("Choose a domain that is verified", field="domain")
     secret = new_secret("inv")
     with transaction.atomic():
         _make_room(organization, 1, at=at)

@@ -9,7 +9,7 @@ from accounts.actors import Actor
 from accounts.bearer import rights_cache
 from audit import actions as audit
 from orgs import policy
-from orgs.models import Membership, Organization, Role
+from orgs.models import Departure, Membership, Organization, Role
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def put_member(
             member = Membership.unscoped.create(
                 organization=organization, user=user, role=role, created_at=at, updated_at=at
             )
+            Departure.unscoped.filter(organization=organization, user=user).delete()
             _audit_member(member, "membership.created", by=by, after={"role": role}, at=at)
             return member
         if member.role == role:
@@ -74,6 +75,9 @@ def remove_member(*, organization: Organization, user_id: str, by: Actor, at: da
         _keep_an_owner(members, leaving=member, by=by)
         _audit_member(member, "membership.ended", by=by, before={"role": member.role}, at=at)
         member.delete()
+        Departure.unscoped.update_or_create(
+            organization=organization, user_id=user_id, defaults={"at": at}
+        )
     rights_cache.clear()
 
 

@@ -36,7 +36,7 @@ IMAGE = f"data:image/gif;base64,{b64encode(GIF).decode()}"
 ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "mask_id", "session_id", "organization_id", "user_id",
-    "invitation_id", "key_id", "budget_id", "completion_id", "import_id", "instance_id",
+    "invitation_id", "domain_id", "key_id", "budget_id", "completion_id", "import_id", "instance_id",
     "top_up_id", "device_id", "device_pk",
     "subscription_id",
 }  # fmt: skip
@@ -94,6 +94,11 @@ def world(alice, bob, mallory, acme, evil):
     invitation, _ = invite(
         organization=acme, email=f"{CANARY}@x.example", role="member", by=actor, at=at
     )
+    from orgs.models import Domain
+
+    domain = Domain.unscoped.create(
+        organization=acme, name=f"{CANARY}.example", token="t", created_at=at
+    )
     from tasks_sharing.models import Message
 
     acme.name = CANARY
@@ -145,6 +150,7 @@ def world(alice, bob, mallory, acme, evil):
         "organization_id": acme.pk,
         "user_id": alice.pk,
         "invitation_id": invitation.pk,
+        "domain_id": domain.pk,
         "message_id": Message.unscoped.get().pk,
         "index": 0,
         "form": "md",
