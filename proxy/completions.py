@@ -100,13 +100,14 @@ async def _serve(endpoint: Endpoint, scope: Scope, client: Client) -> None:
     body = await client.body()
     call = await _read(body, endpoint.read)
     order = await gate.order(actor, call, task_id=headers.get(b"x-roo-task-id", ""), at=at)
-    taken = await limits.take(order)
+    completion_id = new_completion_id()
+    taken = await limits.take(order, holder=completion_id)
     client.extra_headers = taken.headers
     try:
         if key is None:
-            await _complete(await _admit(order, new_completion_id()), taken, client)
+            await _complete(await _admit(order, completion_id), taken, client)
         else:
-            claim = await _read(body, partial(_claim, order, key))
+            claim = await _read(body, partial(_claim, order, key, completion_id))
             await _complete_once(order, claim, taken, client)
     finally:
         limits.give_back(taken)
@@ -164,9 +165,9 @@ def _result(run: Running, ending: Ending | None = None) -> Result:
 # --- Repeating --------------------------------------------------------------------------------
 
 
-def _claim(order: Order, key: str, body: bytes) -> Claim:
+def _claim(order: Order, key: str, completion_id: str, body: bytes) -> Claim:
     endpoint = order.call.endpoint
-    return idempotency.claim_of(order.actor, endpoint, key, body, completion_id=new_completion_id())
+    return idempotency.claim_of(order.actor, endpoint, key, body, completion_id=completion_id)
 
 
 async def _complete_once(order: Order, claim: Claim, taken: Taken, client: Client) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError
 from django.utils import timezone
 
 from credits import actions as credit
 from roocloud.lib.batches import Batches
+from roocloud.lib.loops import PerLoop
 from roocloud.lib.threads import run_db
 
 if TYPE_CHECKING:
@@ -144,11 +144,7 @@ class _Pool:
             await self.close_idle()
 
 
-_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
-
-
-def _pool() -> _Pool:
-    return _pools.setdefault(asyncio.get_running_loop(), _Pool())
+_pools = PerLoop(_Pool)
 
 
 def _key(order: "Order") -> _Key:
@@ -158,7 +154,7 @@ def _key(order: "Order") -> _Key:
 async def draw(order: "Order") -> OpenHold:
     """Room for an order's worst case, until ``ended``. Raises InsufficientCredit,
     BudgetExhausted."""
-    pool = _pool()
+    pool = _pools.here()
     found = pool.find(order)
     if found is None:
         return await pool.placing.submit(order)
@@ -177,7 +173,7 @@ def closing(settling: Sequence[OpenHold]) -> list[OpenHold]:
         if calls == opened.calls and opened.came < BUSY_CALLS
     ]
     for opened in over:
-        _pool().retire(opened)
+        _pools.here().retire(opened)
     return over
 
 
@@ -192,23 +188,23 @@ def settled(opened: OpenHold) -> None:
     if opened.calls:
         return
     if opened.came < BUSY_CALLS:
-        _pool().every.discard(opened)
+        _pools.here().every.discard(opened)
     else:
-        _pool().close_idle_soon()
+        _pools.here().close_idle_soon()
 
 
 def abandon(opened: OpenHold) -> None:
     """A call of it cannot be settled: the process says no more that it lives, and the sweep closes
     it."""
-    _pool().retire(opened)
-    _pool().every.discard(opened)
+    _pools.here().retire(opened)
+    _pools.here().every.discard(opened)
 
 
 async def close() -> None:
     """Give back what no call draws on any more, for shutdown."""
-    await _pool().close_idle()
+    await _pools.here().close_idle()
 
 
 def open_ids() -> list[int]:
     """Of all holds of this event loop."""
-    return [opened.hold.pk for opened in _pool().every]
+    return [opened.hold.pk for opened in _pools.here().every]

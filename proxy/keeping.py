@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from django.db import InterfaceError, OperationalError, transaction
 
@@ -24,6 +23,7 @@ from proxy.models import Transcript, TranscriptKeeping
 from proxy.transcripts import Answered, Asked, Draft, read_request
 from roocloud.lib.bulk import insert_rows, update_rows
 from roocloud.lib.crypto import CannotUnseal
+from roocloud.lib.loops import PerLoop
 from roocloud.lib.refusals import Forbidden, InvalidInput
 from roocloud.lib.threads import run_db
 
@@ -246,17 +246,17 @@ class _Lane:
         return None
 
 
-_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lane] = WeakKeyDictionary()
+_lanes = PerLoop(_Lane)
 
 
 def keep(draft: Draft) -> None:
     """Have a draft stored as it is when its turn comes."""
-    _lanes.setdefault(asyncio.get_running_loop(), _Lane()).put(draft)
+    _lanes.here().put(draft)
 
 
 async def kept() -> None:
     """Returns when nothing waits, for shutdown."""
-    lane = _lanes.get(asyncio.get_running_loop())
+    lane = _lanes.made_here()
     if lane is not None and lane.worker is not None:
         await lane.worker
 

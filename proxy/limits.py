@@ -12,7 +12,6 @@ from django.conf import settings
 
 from proxy.admission import Order
 from roocloud.lib import limits
-from roocloud.lib.ids import new_id
 from roocloud.lib.limits import Ask, Lease, Verdict
 from roocloud.lib.refusals import TooManyRequests
 
@@ -32,10 +31,11 @@ class Taken:
     headers: list[tuple[bytes, bytes]]
 
 
-async def take(order: Order) -> Taken:
-    """Raises TooManyRequests, saying whose limit of what, and when to come back."""
+async def take(order: Order, *, holder: str) -> Taken:
+    """holder: an id of the call. Raises TooManyRequests, saying whose limit of what, and when to
+    come back."""
     tokens = order.call.prompt_tokens_estimate(order.offer.context_window)
-    asks, leases, holder = [], [], new_id("call")
+    asks, leases = [], []
     for who, subject in _subjects(order).items():
         rates = settings.ROOCLOUD_LIMITS[who]
         for what, cost in (("requests", 1), ("tokens", tokens)):

@@ -297,8 +297,10 @@ class StreamMeter:
 
     def _first_to_open(self, lines: bytes) -> int:
         """The offset of the first line that may need more than passing; -1 for none."""
-        found = [lines.find(_DONE), lines.find(b'"error"'), self._find_usage(lines)]
-        if lines.count(b"data:") != lines.count(b'"choices"') + lines.count(_DONE):
+        done = lines.find(_DONE)
+        found = [done, lines.find(b'"error"'), self._find_usage(lines)]
+        dones = lines.count(_DONE, done) if done >= 0 else 0
+        if lines.count(b"data:") != lines.count(b'"choices"') + dones:
             return 0  # some chunk may lack its choices
         marks = [at for at in found if at >= 0]
         return lines.rfind(b"\n", 0, min(marks)) + 1 if marks else -1

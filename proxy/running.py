@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 from django.utils import timezone
 
@@ -17,6 +16,7 @@ from proxy.transcripts import Draft
 from proxy.upstreams import Attempts
 from roocloud.lib import limits
 from roocloud.lib.limits import Lease
+from roocloud.lib.loops import PerLoop
 from roocloud.lib.threads import run_db
 
 logger = logging.getLogger(__name__)
@@ -100,20 +100,20 @@ class _Watch:
                 keeping.keep(run.draft)
 
 
-_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
+_watches = PerLoop(_Watch)
 
 
 def begin(run: Running) -> None:
     """Look after a call until ``end``."""
-    _watches.setdefault(asyncio.get_running_loop(), _Watch()).add(run)
+    _watches.here().add(run)
 
 
 def end(run: Running) -> None:
-    _watches.setdefault(asyncio.get_running_loop(), _Watch()).calls.discard(run)
+    _watches.here().calls.discard(run)
     if run.draft:
         keeping.keep(run.draft)
 
 
 def count() -> int:
     """How many calls this process has under way, in every event loop."""
-    return sum(len(watch.calls) for watch in list(_watches.values()))
+    return sum(len(watch.calls) for watch in _watches.everywhere())

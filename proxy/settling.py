@@ -9,12 +9,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
 
 from django.db import InterfaceError, OperationalError
 
 from proxy import admission, holds, metrics
 from proxy.admission import Result
+from roocloud.lib.loops import PerLoop
 from roocloud.lib.threads import run_db
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class _Lane:
                         event.set()
 
 
-_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lane] = WeakKeyDictionary()
+_lanes = PerLoop(_Lane)
 
 
 def settle(result: Result) -> None:
@@ -82,18 +82,18 @@ def settle(result: Result) -> None:
     admitted = result.admitted
     worst_nanos = admitted.order.worst_nanos
     holds.ended(admitted.hold, worst_nanos=worst_nanos, cost_nanos=result.cost_nanos)
-    _lanes.setdefault(asyncio.get_running_loop(), _Lane()).put(result)
+    _lanes.here().put(result)
 
 
 async def settle_now(result: Result) -> None:
     """Take it over, and return when it is settled; or after some seconds, while it is tried on."""
     settle(result)
-    await _lanes[asyncio.get_running_loop()].over(result)
+    await _lanes.here().over(result)
 
 
 async def settled() -> None:
     """Returns when everything is, for shutdown and tests."""
-    lane = _lanes.get(asyncio.get_running_loop())
+    lane = _lanes.made_here()
     if lane is not None and lane.worker is not None:
         await lane.worker
 

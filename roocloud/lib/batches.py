@@ -8,10 +8,11 @@ each awaits its own result.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
-from weakref import WeakKeyDictionary
 
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
+
+from roocloud.lib.loops import PerLoop
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,12 +44,11 @@ class Batches(Generic[T, R]):
     ) -> None:
         self._work = work
         self._limit = limit
-        self._lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lane[T, R]] = WeakKeyDictionary()
+        self._lanes: PerLoop[_Lane[T, R]] = PerLoop(_Lane)
 
     async def submit(self, part: T) -> R:
         """The part's own result. A cancelled caller does not take its part back."""
-        loop = asyncio.get_running_loop()
-        lane = self._lanes.setdefault(loop, _Lane())
+        loop, lane = asyncio.get_running_loop(), self._lanes.here()
         future: asyncio.Future[R] = loop.create_future()
         lane.waiting.append((part, future))
         if lane.worker is None:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import msgspec
 import redis.asyncio
@@ -19,6 +18,7 @@ from django.conf import settings
 from redis.exceptions import NoScriptError, RedisError
 
 from roocloud.lib.batches import Batches
+from roocloud.lib.loops import PerLoop
 
 logger = logging.getLogger(__name__)
 
@@ -292,20 +292,12 @@ def _name(key: str) -> str:
     return f"limits:{key}"
 
 
-_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
-
-
-def _redis() -> _Shared:
-    loop = asyncio.get_running_loop()
-    shared = _loops.get(loop)
-    if shared is None:
-        shared = _loops[loop] = _Shared()
-    return shared
+_redis = PerLoop(_Shared)
 
 
 async def close() -> None:
     """End the running loop's connections, for shutdown."""
-    shared = _loops.pop(asyncio.get_running_loop(), None)
+    shared = _redis.forget()
     if shared is not None:
         await shared.close()
 
@@ -341,7 +333,7 @@ def give_back(leases: Sequence[Lease]) -> None:
     """End leases, of this event loop at once, of others in a moment."""
     local.give_back(leases)
     if leases and settings.REDIS_URL and time.monotonic() >= _shunned_until:
-        _redis().end(leases)
+        _redis.here().end(leases)
 
 
 async def _shared(asks: Sequence[Ask], leases: Sequence[Lease]) -> list[float] | None:
@@ -349,7 +341,7 @@ async def _shared(asks: Sequence[Ask], leases: Sequence[Lease]) -> list[float] |
     if not settings.REDIS_URL or time.monotonic() < _shunned_until:
         return None
     try:
-        return await _redis().parts.submit(_Part(asks, leases))
+        return await _redis.here().parts.submit(_Part(asks, leases))
     except (RedisError, OSError, TimeoutError):
         _shun()
         return None

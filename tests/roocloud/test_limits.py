@@ -8,6 +8,7 @@ import pytest
 from roocloud.lib import limits
 from roocloud.lib.ids import new_id
 from roocloud.lib.limits import Ask, Lease
+from roocloud.lib.loops import PerLoop
 from tests.roocloud import arrivals
 
 pytestmark = pytest.mark.stored
@@ -87,7 +88,7 @@ async def test_it_refills_evenly(key, monkeypatch):
 
 async def test_without_redis_it_is_stricter_and_never_open(key, settings, monkeypatch):
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
-    monkeypatch.setattr(limits, "_loops", type(limits._loops)())
+    monkeypatch.setattr(limits, "_redis", PerLoop(limits._Shared))
     monkeypatch.setattr(limits, "_shunned_until", 0.0)
     allowed = [(await limits.take([ask(key)])).refused is None for _ in range(20)]
     assert sum(allowed) == 20 * limits.ALONE
