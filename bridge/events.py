@@ -17,7 +17,7 @@ from django.utils import timezone
 from msgspec import Raw
 
 from accounts.actors import Actor, TokenKind
-from bridge import commands, effects, news, packets, presence, waiting
+from bridge import commands, effects, news, packets, presence, waiting, watching
 from bridge.commands import Order, Outcome, Placed
 from bridge.devices import translation
 from bridge.effects import Awaited, Question
@@ -194,6 +194,8 @@ async def task_event(hub: Hub, peer: Peer, event_: TaskEvent, payload: str) -> N
     if hub.is_heard(devices := devices_room(peer.standing.user_id)) and peer.instance:
         for frame in translation.told(event_, payload, source=peer.instance.instance_id):
             hub.emit(devices, frame)
+    if peer.standing.is_watched:
+        hub.show(watched_room(peer), packets.event("watch:task_event", payload))
 
 
 def _joined(task_id: str) -> dict[str, Any]:
@@ -232,13 +234,13 @@ def _hear(hub: Hub, peer: Peer, instance: ExtensionInstance) -> None:
 def unregistered(row: Instance, *, at: datetime) -> str:
     """What browsers hear when an instance was silent for too long."""
     document = {"type": "instance_unregistered", "instance": Raw(row.snapshot.encode())}
-    return relayed("extension:relayed_event", {**document, "timestamp": _ms(at)})
+    return relayed("extension:relayed_event", {**document, "timestamp": ms(at)})
 
 
 def registered(snapshot: str, *, at: datetime) -> str:
     """What a browser hears of an instance that was there before it came. snapshot: JSON."""
     document = {"type": "instance_registered", "instance": Raw(snapshot.encode())}
-    return relayed("extension:relayed_event", {**document, "timestamp": _ms(at)})
+    return relayed("extension:relayed_event", {**document, "timestamp": ms(at)})
 
 
 def lost(instance_id: str) -> str:
@@ -246,7 +248,8 @@ def lost(instance_id: str) -> str:
     return relayed("instance:lost", {"instanceId": instance_id})
 
 
-def _ms(at: datetime) -> int:
+def ms(at: datetime) -> int:
+    """As the wire tells the time."""
     return int(at.timestamp() * 1000)
 
 
@@ -267,7 +270,8 @@ def window(peer: Peer) -> Window | None:
 
 
 def _tell(hub: Hub, peer: Peer, event_: ExtensionEvent) -> None:
-    """The browsers of the editor's owner; and the devices, that it is there or goes."""
+    """The browsers of the editor's owner and of those who watch it; and the devices, that it is
+    there or goes."""
     hub.emit(user_room(peer.standing.user_id), relayed("extension:relayed_event", event_))
     if event_.type == "instance_registered":
         told = translation.editor_status(event_.instance)
@@ -275,6 +279,14 @@ def _tell(hub: Hub, peer: Peer, event_: ExtensionEvent) -> None:
     elif event_.type == "instance_unregistered":
         gone = translation.gone(event_.instance.instance_id)
         hub.emit(devices_room(peer.standing.user_id), gone)
+    if peer.standing.is_watched:
+        hub.show(watched_room(peer), relayed("watch:extension_event", event_))
+
+
+def watched_room(peer: Peer) -> str:
+    """Of those who watch a registered editor."""
+    instance_id = peer.instance.instance_id if peer.instance else ""
+    return watching.room(peer.standing.organization_id or "", peer.standing.user_id, instance_id)
 
 
 def _confirm(hub: Hub, peer: Peer, command_id: str) -> None:

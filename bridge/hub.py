@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -17,6 +18,7 @@ from bridge.figures import Meter
 from bridge.relay import Relay
 from bridge.schemas import ExtensionInstance
 from bridge.tokens import Standing
+from bridge.watching import Watch
 from notifications.actions import News
 from roocloud.lib.ids import new_id
 
@@ -46,7 +48,7 @@ class Peer:
         "_closing", "_filled", "_thin_at", "_waiting", "_waiting_bytes", "awaited", "credential",
         "device", "ended", "in_flight", "instance", "is_changed", "is_connected", "is_polled",
         "is_upgraded", "kind", "ping_at", "pk", "pong_due", "questions", "rooms", "sid", "standing",
-        "stands_until", "tasks",
+        "stands_until", "tasks", "watch", "watches_until",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +74,9 @@ class Peer:
         self.tasks: dict[str, str] = {}  # task id: room that its events go to
         self.questions: dict[str, Question] = {}  # by task id
         self.awaited: dict[str, Awaited] = {}  # by command id
+        # Of browsers:
+        self.watch: Watch | None = None  # somebody else's editor that it looks at
+        self.watches_until = 0.0  # of the monotonic clock: how long it may be relied on (B4)
         # Of devices:
         self.in_flight: dict[str, Outgoing] = {}  # sent and not acknowledged, by id
         self._waiting: deque[str] = deque()
@@ -229,8 +234,10 @@ class Hub:
     def _hear(self, room: str, data: bytes) -> None:
         if room.startswith("node:"):
             self._hear_of_command(data)
-            return
-        self._pass_on(room, data.decode())
+        elif room.startswith("watch:"):
+            self._show(room, data.decode())
+        else:
+            self._pass_on(room, data.decode())
 
     def _pass_on(self, room: str, frame: str, *, but: Peer | None = None) -> None:
         members = self._rooms.get(room, ())
@@ -246,6 +253,30 @@ class Hub:
         if self.relay is None or not elsewhere:
             return here
         return here | await self.relay.heard_elsewhere(elsewhere)
+
+    # --- Watching -----------------------------------------------------------------------------
+
+    def watch(self, peer: Peer, watch: Watch | None, *, until: float = 0.0) -> None:
+        """A browser looks at somebody else's editor from now on, in place of another; at none
+        (None)."""
+        if peer.watch is not None and peer.watch != watch:
+            self.leave(peer, peer.watch.room)
+        peer.watch, peer.watches_until = watch, until
+        if watch is not None:
+            self.enter(peer, watch.room)
+
+    def show(self, room: str, frame: str) -> None:
+        """To those who watch an editor, in every process."""
+        self._show(room, frame)
+        if self.relay:
+            self.relay.publish(room, frame)
+
+    def _show(self, room: str, frame: str) -> None:
+        """Each is judged again: to be in the room permits nothing (R1)."""
+        now = time.monotonic()
+        for peer in self._rooms.get(room, ()):
+            if peer.watch is not None and peer.watch.room == room and now < peer.watches_until:
+                peer.send(frame)
 
     # --- Commands -----------------------------------------------------------------------------
 

@@ -62,6 +62,10 @@ class InstanceQuerySet(models.QuerySet["Instance"]):
     def visible_to(self, actor: "Actor") -> Self:
         return self.filter(owner_id=actor.user_id)
 
+    def of_organization(self, organization_id: str) -> Self:
+        """Those that are signed in to it; who may see them is decided before (bridge.watching)."""
+        return self.filter(organization_id=organization_id)
+
     def live(self, at: datetime) -> Self:
         """Heard of within the last minute, and not signed off."""
         return self.filter(ended_at=None, last_seen_at__gt=at - INSTANCE_LIFETIME)
@@ -131,6 +135,27 @@ class Publication(models.Model):
 
     def __str__(self) -> str:
         return self.task_id
+
+
+class Watcher(models.Model):
+    """Somebody who watches an instance of somebody else. The row is renewed for as long as they do,
+    by the process that holds their socket."""
+
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="watchers")
+    viewer = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+")
+    began_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+
+    unscoped = models.Manager["Watcher"]()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["instance", "viewer"], name="bridge_watcher_once"),
+        ]
+        indexes = [Index(fields=["last_seen_at"], name="bridge_watcher_seen")]
+
+    def __str__(self) -> str:
+        return f"{self.viewer_id} since {self.began_at:%Y-%m-%d %H:%M}"
 
 
 class CommandQuerySet(models.QuerySet["Command"]):

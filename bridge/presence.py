@@ -4,13 +4,14 @@ All functions take many at once: after a restart every editor comes back in the 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 from django.db import transaction
 
+from bridge import watching
 from bridge.models import INSTANCE_LIFETIME, Instance, Publication
 from bridge.schemas import ExtensionInstance
 from roocloud.lib.bulk import insert_rows
@@ -131,15 +132,17 @@ def expire(*, at: datetime) -> list[Instance]:
 @dataclass(frozen=True, slots=True)
 class Present:
     """A live instance as a browser is told of it. snapshot: JSON. is_lost: its socket broke, and it
-    has not come back yet."""
+    has not come back yet. people: names of those who watch it."""
 
     instance_id: str
     snapshot: str
     is_lost: bool
+    people: list[str]
 
 
-def live_of(owner_ids: Iterable[str], *, at: datetime) -> Mapping[str, list[Present]]:
+def live_of(owner_ids: Collection[str], *, at: datetime) -> Mapping[str, list[Present]]:
     """Each owner's live instances, latest first."""
+    people = watching.people(owner_ids, at=at)
     rows = (
         Instance.unscoped.live(at)
         .filter(owner_id__in=set(owner_ids))
@@ -149,7 +152,8 @@ def live_of(owner_ids: Iterable[str], *, at: datetime) -> Mapping[str, list[Pres
     found: defaultdict[str, list[Present]] = defaultdict(list)
     for owner_id, instance_id, snapshot, sid in rows:
         if len(found[owner_id]) < _MOST_TOLD:
-            found[owner_id].append(Present(instance_id, snapshot, not sid))
+            names = people.get((owner_id, instance_id), [])
+            found[owner_id].append(Present(instance_id, snapshot, not sid, names))
     return found
 
 

@@ -132,6 +132,14 @@ class TaskEvent(_Shape):
     mode: Name | None = None
 
 
+class InstanceRef(_Shape):
+    """An instance of somebody else's, as its address names it."""
+
+    organization_id: Id
+    user_id: Id
+    instance_id: Id
+
+
 class StartTask(_Shape):
     text: Text
     images: Images | None = None

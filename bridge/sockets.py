@@ -22,7 +22,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from accounts import browsers
-from bridge import events, figures, metrics, packets, presence, tokens, upkeep
+from bridge import events, figures, metrics, packets, presence, tokens, upkeep, watch_events
 from bridge.devices import courier, entrance
 from bridge.devices import events as devices
 from bridge.hub import ClientKind, Hub, Peer, user_room
@@ -323,6 +323,8 @@ def _leave(hub: Hub, peer: Peer) -> None:
     if peer.pk and peer.instance is not None:
         hub.lost.append((peer.pk, peer.sid))
         hub.emit(user_room(peer.standing.user_id), events.lost(peer.instance.instance_id))
+        if peer.standing.is_watched:
+            watch_events.show_lost(hub, events.watched_room(peer))
 
 
 async def talk(hub: Hub, peer: Peer, receive: Receive, send: Send) -> None:
@@ -405,6 +407,8 @@ async def _connect(hub: Hub, peer: Peer, packet: Packet) -> None:
             peer.send(events.registered(one.snapshot, at=timezone.now()))
             if one.is_lost:
                 peer.send(events.lost(one.instance_id))
+            if one.people:
+                peer.send(watch_events.watched(one.instance_id, one.people))
 
 
 async def _live(user_ids: Sequence[str]) -> list[list[Present]]:

@@ -1,6 +1,6 @@
 """What sockets are opened with, and what the people behind them may do now (R1, B4)."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +11,7 @@ from accounts.actors import Actor, TokenKind
 from accounts.browsers import SignIn
 from bridge.models import BridgeToken
 from orgs import queries as orgs
+from orgs.policy import RemotePolicy
 from roocloud.lib.ids import digest, new_secret
 from roocloud.lib.refusals import Forbidden
 
@@ -24,8 +25,9 @@ class Standing:
 
     organization_id: None for the personal account. session_id: the client session behind an editor,
     empty for a browser. is_on: whether the organization lets its members control their editors at
-    present. may_command: whether a browser's sign-in is young and strong enough for
-    commands (R2); why_not: what to do about it where it is not. kind: how the person is known.
+    present; is_watched: whether it lets owners and admins watch them. may_command: whether a
+    browser's sign-in is young and strong enough for commands (R2); why_not: what to do about it
+    where it is not. kind: how the person is known.
     device_pk, device_id: of the paired device that holds the socket; empty for other sockets.
     """
 
@@ -33,6 +35,7 @@ class Standing:
     organization_id: str | None = None
     session_id: str = ""
     is_on: bool = True
+    is_watched: bool = False
     may_command: bool = False
     why_not: str = ""
     kind: TokenKind = TokenKind.WEB
@@ -48,7 +51,7 @@ def issue(actor: Actor, *, at: datetime) -> str:
     """
     if actor.session_id is None:
         raise Forbidden("Only a signed-in editor has a bridge")
-    if actor.organization_id and not orgs.remotely_controlled([actor.organization_id]):
+    if not _is_on(actor.organization_id):
         raise Forbidden(SWITCHED_OFF)
     secret = new_secret("brt")
     BridgeToken.unscoped.create(
@@ -62,6 +65,10 @@ def issue(actor: Actor, *, at: datetime) -> str:
     return secret
 
 
+def _is_on(organization_id: str | None) -> bool:
+    return organization_id is None or orgs.remote_policies([organization_id])[organization_id].is_on
+
+
 def standings(hashes: Sequence[str], *, at: datetime) -> list[Standing | None]:
     """For each hash of a token, who holds it; None for a token that opens nothing (any more). Four
     queries at most, however many."""
@@ -70,15 +77,17 @@ def standings(hashes: Sequence[str], *, at: datetime) -> list[Standing | None]:
     known = memberships.roles(
         (row.user_id, row.organization_id) for row in rows.values() if row.organization_id
     )
-    are_on = orgs.remotely_controlled(organization_id for _, organization_id in known)
+    policies = orgs.remote_policies(organization_id for _, organization_id in known)
     stale = [row.pk for row in rows.values() if at - row.last_used_at >= _NOTED_EVERY]
     if stale:
         BridgeToken.unscoped.filter(pk__in=stale).update(last_used_at=at)
-    return [_standing(rows.get(token_hash), known, are_on) for token_hash in hashes]
+    return [_standing(rows.get(token_hash), known, policies) for token_hash in hashes]
 
 
 def _standing(
-    row: BridgeToken | None, roles: Mapping[tuple[str, str], str], are_on: Set[str]
+    row: BridgeToken | None,
+    roles: Mapping[tuple[str, str], str],
+    policies: Mapping[str, RemotePolicy],
 ) -> Standing | None:
     if row is None:
         return None
@@ -86,8 +95,13 @@ def _standing(
         return Standing(row.user_id, None, row.session_id)
     if (row.user_id, row.organization_id) not in roles:
         return None
+    policy = policies[row.organization_id]
     return Standing(
-        row.user_id, row.organization_id, row.session_id, is_on=row.organization_id in are_on
+        row.user_id,
+        row.organization_id,
+        row.session_id,
+        is_on=policy.is_on,
+        is_watched=policy.admins_watch,
     )
 
 

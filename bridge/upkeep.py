@@ -14,7 +14,18 @@ from typing import TypeVar
 from django.db import DatabaseError
 from django.utils import timezone
 
-from bridge import commands, events, figures, news, packets, presence, tokens, waiting
+from bridge import (
+    commands,
+    events,
+    figures,
+    news,
+    packets,
+    presence,
+    tokens,
+    waiting,
+    watch_events,
+    watching,
+)
 from bridge.devices import registry, translation
 from bridge.devices.courier import Courier
 from bridge.hub import ClientKind, Delivery, Hub, Peer, devices_room, relayed, user_room
@@ -94,6 +105,7 @@ class Upkeep:
     async def _look(self) -> None:
         for peers in _chunks(list(self._hub.peers.values())):
             await look_again(peers)
+        await watch_events.renew(self._hub)
 
     def _ping(self, now: float) -> None:
         for peer in list(self._hub.peers.values()):
@@ -151,6 +163,8 @@ class Upkeep:
         for row in await run_db(presence.expire, at=at):
             self._hub.emit(user_room(row.owner_id), events.unregistered(row, at=at))
             self._hub.emit(devices_room(row.owner_id), translation.gone(row.instance_id))
+            watch_events.show_ended(self._hub, row, at=at)
+        await watch_events.tell_owners(self._hub, await run_db(watching.expire, at=at))
         self._tell(await run_db(commands.expire, at=at))
         self._tell(await run_db(waiting.expire, at=at))
         self._forget_awaited(at)

@@ -92,6 +92,12 @@ class RemoteControlForm(forms.Form):
     is_on = forms.BooleanField(
         required=False, label="Members may control their editors from a browser"
     )
+    admins_watch = forms.BooleanField(
+        required=False,
+        label="Owners and admins may watch members' editors",
+        help_text="They see what an editor does as it happens, and can do nothing. Its member sees"
+        " who watches.",
+    )
 
 
 class RestoreForm(forms.Form):

@@ -53,6 +53,7 @@ class Organization(models.Model):
     slug = models.SlugField(unique=True, max_length=60)
     created_at = models.DateTimeField()
     remote_control = models.BooleanField(default=True)  # of members' editors by their own browsers
+    remote_watching = models.BooleanField(default=False)  # of members' editors by owners and admins
     deletion_due_at = models.DateTimeField(null=True, blank=True)  # when its deletion begins
     deletion_asked_by_id = models.CharField(max_length=40, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)  # when people and keys lost it

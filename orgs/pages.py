@@ -139,20 +139,21 @@ def remote_control(request: HttpRequest, organization_id: str) -> HttpResponse:
     actor, found = enter_as_admin(request, organization_id)
     is_post = request.method == "POST"
     form = RemoteControlForm(
-        request.POST if is_post else None, initial={"is_on": found.remote_control}
+        request.POST if is_post else None,
+        initial={"is_on": found.remote_control, "admins_watch": found.remote_watching},
     )
     if is_post and form.is_valid():
-        is_on = form.cleaned_data["is_on"]
-        response: HttpResponse = _switch(request, actor, found, is_on=is_on)
+        wanted = policy.RemotePolicy(**form.cleaned_data)
+        response: HttpResponse = _set_remote_policy(request, actor, found, wanted)
         return response
     context = {"organization": found, "form": form}
     return render(request, "orgs/remote_control.html", context)
 
 
 @reauthentication_required  # type: ignore[untyped-decorator]  # allauth has no types
-def _switch(
-    request: HttpRequest, actor: Actor, found: Organization, *, is_on: bool
+def _set_remote_policy(
+    request: HttpRequest, actor: Actor, found: Organization, wanted: policy.RemotePolicy
 ) -> HttpResponse:
-    actions.set_remote_control(organization=found, is_on=is_on, by=actor, at=timezone.now())
-    messages.success(request, f"Remote control is switched {'on' if is_on else 'off'}.")
+    actions.set_remote_policy(organization=found, policy=wanted, by=actor, at=timezone.now())
+    messages.success(request, "Saved. It counts within five seconds.")
     return redirect("organization-remote-control", found.pk)

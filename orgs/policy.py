@@ -1,10 +1,23 @@
 """Who may, within an organization: pure functions of an actor."""
 
+from dataclasses import dataclass
+
 from accounts.actors import Actor
 from orgs.models import Organization, Role
 from roocloud.lib.refusals import Forbidden
 
 ADMIN_ROLES = frozenset({Role.OWNER, Role.ADMIN})
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePolicy:
+    """What an organization allows with its members' editors. Only their own people control them.
+
+    is_on: their own people's browsers may. admins_watch: owners and admins may look, no more.
+    """
+
+    is_on: bool
+    admins_watch: bool
 
 
 def is_member(actor: Actor) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Max
 from django.utils import timezone
 
 from accounts import invitations, memberships
@@ -11,7 +12,7 @@ from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
 from orgs.models import Domain, Invitation, Membership, Organization, Role, SettingsRevision
-from orgs.policy import ADMIN_ROLES
+from orgs.policy import ADMIN_ROLES, RemotePolicy
 from roocloud.lib import caching
 
 _DOCUMENT_CACHED_S = 3600
@@ -57,10 +58,21 @@ def admin_ids(organization_id: str) -> Sequence[str]:
     return list(rows.order_by("user_id").values_list("user_id", flat=True))
 
 
-def remotely_controlled(organization_ids: Iterable[str]) -> set[str]:
-    """Those of the organizations that let their members control their editors remotely."""
-    rows = Organization.unscoped.filter(pk__in=set(organization_ids), remote_control=True)
-    return set(rows.values_list("pk", flat=True))
+def remote_policies(organization_ids: Iterable[str]) -> dict[str, RemotePolicy]:
+    """What each of the organizations allows with its members' editors. One query."""
+    rows = Organization.unscoped.filter(pk__in=set(organization_ids))
+    return {
+        pk: RemotePolicy(is_on, admins_watch=is_on and may_watch)
+        for pk, is_on, may_watch in rows.values_list("pk", "remote_control", "remote_watching")
+    }
+
+
+def watched_organizations(user_id: str) -> list[str]:
+    """Names of the person's organizations whose owners and admins may watch their editors."""
+    rows = Organization.unscoped.filter(
+        memberships__user_id=user_id, remote_control=True, remote_watching=True
+    )
+    return list(rows.order_by("name", "pk").values_list("name", flat=True))
 
 
 def member_ids(organization_id: str) -> set[str]:
@@ -133,6 +145,19 @@ def settings_of(organization_id: str | None) -> documents.OrganizationSettings:
     if row is None:
         raise LookupError("an organization without settings")
     return documents.load(row.document)
+
+
+def clouds_of(organization_ids: Iterable[str]) -> dict[str, documents.CloudSettings]:
+    """The settings of sharing and visibility that are in force in each organization. One query."""
+    newest = (
+        SettingsRevision.unscoped.filter(organization_id__in=set(organization_ids))
+        .values("organization_id")
+        .annotate(newest=Max("version"))
+        .values("newest")
+    )
+    rows = SettingsRevision.unscoped.filter(version__in=newest)
+    found = rows.values_list("organization_id", "document")
+    return {pk: documents.load(document).cloud for pk, document in found if pk}
 
 
 #: Versions that settled_since() looks at.

@@ -36,7 +36,7 @@ from orgs.actions.organizations import (
     put_logo,
     remove_logo,
     rename,
-    set_remote_control,
+    set_remote_policy,
 )
 from orgs.actions.revisions import (
     VersionConflict,
@@ -81,7 +81,7 @@ __all__ = [
     "save_settings",
     "secret_to_mail",
     "set_joining",
-    "set_remote_control",
+    "set_remote_policy",
     "take_back_deletion",
     "verified_domains",
     "verify_domain",

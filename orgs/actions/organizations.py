@@ -12,7 +12,7 @@ from audit import actions as audit
 from orgs import documents, logos
 from orgs.actions.revisions import store
 from orgs.models import Logo, Membership, Organization, Role
-from orgs.policy import require_admin
+from orgs.policy import RemotePolicy, require_admin
 from roocloud.lib.ids import new_id
 from roocloud.lib.refusals import InvalidInput
 from roocloud.lib.text import clean_label
@@ -91,28 +91,25 @@ def find_organization(name: str) -> Organization | None:
     return Organization.unscoped.filter(name=name).order_by("created_at", "pk").first()
 
 
-def set_remote_control(*, organization: Organization, is_on: bool, by: Actor, at: datetime) -> None:
-    """Whether editors that are signed in to the organization may be controlled by their people's
-    browsers. Sockets end within five seconds (B4).
+def set_remote_policy(
+    *, organization: Organization, policy: RemotePolicy, by: Actor, at: datetime
+) -> None:
+    """What is allowed with editors that are signed in to the organization. Sockets and watching
+    that it does not allow any more end within five seconds (B4).
 
     Raises Forbidden for everybody but owners and admins.
     """
     require_admin(by, organization)
+    wanted = {"remote_control": policy.is_on, "remote_watching": policy.admins_watch}
     with transaction.atomic():
-        changed = (
-            Organization.unscoped.filter(pk=organization.pk)
-            .exclude(remote_control=is_on)
-            .update(remote_control=is_on)
-        )
-        if changed:
-            _record(
-                "remote_control.switched",
-                organization,
-                by=by,
-                before={"isOn": not is_on},
-                after={"isOn": is_on},
-                at=at,
-            )
+        row = Organization.unscoped.select_for_update().get(pk=organization.pk)
+        changed = [name for name, value in wanted.items() if getattr(row, name) != value]
+        if not changed:
+            return
+        before = {name: getattr(row, name) for name in changed}
+        Organization.unscoped.filter(pk=row.pk).update(**wanted)
+        after = {name: wanted[name] for name in changed}
+        _record("remote_control.switched", row, by=by, before=before, after=after, at=at)
 
 
 def _checked_name(name: str) -> str:

@@ -317,6 +317,7 @@ def test_every_event_declares_who_may_send_it_and_by_which_rule():
         ("extension", "task:join"), ("extension", "task:leave"), ("extension", "task:event"),
         ("web", "task:join"), ("web", "task:leave"),
         ("web", "extension:command"), ("web", "task:command"), ("web", "command:cancel"),
+        ("web", "editor:watch"), ("web", "editor:unwatch"),
     }  # fmt: skip
     assert all(event.rule and event.reader for event in EVENTS.values())
 

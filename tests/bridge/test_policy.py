@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from orgs import actions
+from orgs.policy import RemotePolicy
 from roocloud.lib.refusals import Forbidden
 from tests import factories
 from tests.bridge.conftest import instance, token_of
@@ -13,7 +14,8 @@ from tests.bridge.test_editors import CONFIG
 
 def switch(person, organization, *, is_on):
     by = factories.actor(person, organization)
-    actions.set_remote_control(organization=organization, is_on=is_on, by=by, at=timezone.now())
+    policy = RemotePolicy(is_on, admins_watch=False)
+    actions.set_remote_policy(organization=organization, policy=policy, by=by, at=timezone.now())
 
 
 def test_switching_it_off_cuts_its_editors_and_on_again_brings_them_back(world, alice, acme):

@@ -1,0 +1,288 @@
+"""Owners and admins who watch a member's editor, where their organization allows it (R1, B4)."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from audit.models import Entry
+from bridge import events, watching
+from bridge.hub import ClientKind, Hub, Peer
+from bridge.models import Watcher
+from bridge.tokens import Standing
+from orgs import actions
+from orgs.models import Membership
+from orgs.policy import RemotePolicy
+from roocloud.asgi import application
+from tests import factories
+from tests.bridge.conftest import cookies_of, instance, message, question, token_of
+from tests.live import serving
+
+
+def allow(acme, alice, *, is_on=True, admins_watch=True):
+    actions.set_remote_policy(
+        organization=acme,
+        policy=RemotePolicy(is_on, admins_watch=admins_watch),
+        by=factories.actor(alice, acme),
+        at=timezone.now(),
+    )
+
+
+def let_read(acme, alice, visibility):
+    """The settings' own word on who reads members' tasks."""
+    current = actions.current_revision(acme)
+    cloud = {**current.document["cloudSettings"], "workspaceTaskVisibility": visibility}
+    actions.save_settings(
+        organization=acme,
+        document={**current.document, "cloudSettings": cloud},
+        read_version=current.version,
+        by=factories.actor(alice, acme),
+        note="",
+        at=timezone.now(),
+    )
+
+
+def ref(person, organization, window="window-1"):
+    return {"organizationId": organization.pk, "userId": person.pk, "instanceId": window}
+
+
+def watcher(world, person, found, *, url=""):
+    browser = world.browser(cookies_of(person), url=url)
+    browser.wait("connect")
+    return browser, browser.ask("editor:watch", found)
+
+
+class TestWhoMay:
+    """R1, A1: the same answer as for what is not there."""
+
+    @pytest.mark.parametrize(
+        ("who", "may"),
+        [("alice", True), ("adam", True), ("bob", False), ("rhea", False), ("mallory", False)],
+    )
+    def test_by_role(self, world, request, alice, acme, evil, who, may):
+        member = factories.user("max@acme.example", first_name="Max")
+        Membership.unscoped.create(
+            organization=acme, user=member, role="member",
+            created_at=timezone.now(), updated_at=timezone.now(),
+        )  # fmt: skip
+        allow(acme, alice)
+        editor = world.working_editor(token_of(member, acme))
+
+        browser, answer = watcher(world, request.getfixturevalue(who), ref(member, acme))
+        unknown = browser.ask("editor:watch", ref(member, acme, "window-x"))
+        browser.ask("editor:watch", ref(member, acme))
+        editor.emit("task:event", message(1, "rm -rf build"), None)
+
+        assert unknown == {"success": False, "error": "not_found"}
+        if may:
+            assert answer == {"success": True}
+            assert browser.wait("watch:task_event")[0]["message"]["text"] == "rm -rf build"
+        else:
+            assert answer == unknown
+            owner = world.following_browser(cookies_of(member))
+            editor.emit("task:event", message(2), None)
+            owner.wait("task:relayed_event")
+            assert not [name for name, _ in browser.heard if name.startswith("watch:")]
+
+    @pytest.mark.parametrize("is_on", [True, False], ids=["not allowed", "switched off"])
+    def test_nobody_where_the_organization_does_not_allow_it(
+        self, world, alice, adam, bob, acme, is_on
+    ):
+        allow(acme, alice, is_on=True, admins_watch=False)
+        world.working_editor(token_of(bob, acme))
+        allow(acme, alice, is_on=is_on, admins_watch=not is_on)
+
+        _, answer = watcher(world, adam, ref(bob, acme))
+
+        assert answer == {"success": False, "error": "not_found"}
+
+    @pytest.mark.parametrize("visibility", ["creator", "full-lockdown"])
+    def test_nobody_where_the_settings_keep_tasks_to_their_people(
+        self, world, alice, adam, bob, acme, visibility
+    ):
+        """R1: both policies."""
+        allow(acme, alice)
+        let_read(acme, alice, visibility)
+        world.working_editor(token_of(bob, acme))
+
+        assert watcher(world, adam, ref(bob, acme))[1]["success"] is False
+
+    def test_nobody_a_personal_account(self, world, alice, adam, bob, acme):
+        allow(acme, alice)
+        world.working_editor(token_of(bob))
+
+        assert watcher(world, adam, ref(bob, acme))[1]["success"] is False
+
+    def test_an_admin_of_another_organization_does_not(
+        self, world, alice, bob, mallory, acme, evil
+    ):
+        allow(acme, alice)
+        allow(evil, mallory)
+        world.working_editor(token_of(bob, acme))
+
+        for organization in (acme, evil):
+            assert watcher(world, mallory, ref(bob, organization))[1]["success"] is False
+
+
+@pytest.fixture
+def watched(world, alice, adam, bob, acme):
+    """bob's editor, bob's browser, and adam's, which watches."""
+    allow(acme, alice)
+    editor = world.working_editor(token_of(bob, acme))
+    owner = world.following_browser(cookies_of(bob))
+    browser, answer = watcher(world, adam, ref(bob, acme))
+    assert answer["success"] is True
+    return editor, owner, browser
+
+
+def test_a_watcher_sees_what_happens_and_commands_nothing(watched, bob):
+    """R1: control is the owner's alone."""
+    editor, _, browser = watched
+    [event] = browser.wait("watch:extension_event")
+    assert event["type"] == "instance_registered"
+    editor.emit("task:event", question(5), None)
+    browser.wait("watch:task_event")
+
+    start = {"type": "start_task", "instanceId": "window-1", "payload": {"text": "x"}}
+    say = {"type": "message", "taskId": "task-1", "payload": {"text": "x"}}
+    approve = {"type": "approve_ask", "taskId": "task-1", "askTs": 5, "payload": {}}
+
+    assert browser.ask("extension:command", start)["error"] == "instance_offline"
+    assert browser.ask("task:command", say)["error"] == "task_not_found"
+    assert browser.ask("task:command", approve)["error"] == "task_not_found"
+    browser.ask("task:join", {"taskId": "task-1"})
+    editor.emit("task:event", message(6), None)
+    browser.wait("watch:task_event", lambda e: e["message"]["ts"] == 6)
+    assert browser.count("task:relayed_event") == 0
+    assert editor.count("extension:relayed_command") == editor.count("task:relayed_command") == 0
+
+
+def test_its_person_sees_who_watches(watched, world, alice, bob, acme):
+    _, owner, _ = watched
+    assert owner.wait("instance:watched") == [{"instanceId": "window-1", "people": ["Adam"]}]
+    second, _ = watcher(world, alice, ref(bob, acme))
+    assert owner.wait("instance:watched")[0]["people"] == ["Adam", "Alice Archer"]
+
+    later = world.browser(cookies_of(bob))
+    assert later.wait("instance:watched")[0]["people"] == ["Adam", "Alice Archer"]
+
+    second.close()
+    assert owner.wait("instance:watched")[0]["people"] == ["Adam"]
+
+
+def test_each_look_leaves_one_trace(watched, adam, bob, acme):
+    """L4"""
+    _, _, browser = watched
+    browser.ask("editor:watch", ref(bob, acme))
+
+    entry = Entry.objects.get(action="editor.watched")
+    assert (entry.actor_id, entry.organization_id) == (adam.pk, acme.pk)
+    assert (entry.target_id, entry.after) == ("window-1", {"owner": bob.pk})
+
+
+def ends(how, alice, adam, bob, acme):
+    match how:
+        case "policy":
+            allow(acme, alice, admins_watch=False)
+        case "settings":
+            let_read(acme, alice, "creator")
+        case "role":
+            Membership.unscoped.filter(user=adam).update(role="member")
+        case "membership":
+            Membership.unscoped.filter(user=adam).delete()
+
+
+@pytest.mark.parametrize("how", ["policy", "settings", "role", "membership"])
+def test_it_ends_with_the_right_to_it(watched, alice, adam, bob, acme, how):
+    """B4"""
+    editor, owner, browser = watched
+    owner.wait("instance:watched")
+    began = time.monotonic()
+
+    ends(how, alice, adam, bob, acme)
+
+    browser.wait("watch:ended")
+    assert time.monotonic() - began < 5
+    assert owner.wait("instance:watched")[0]["people"] == []
+    heard = browser.count("watch:task_event")
+    editor.emit("task:event", message(2), None)
+    owner.wait("task:relayed_event")
+    assert browser.ask("task:leave", {"taskId": "-"})["success"] is True  # a fence
+    assert browser.count("watch:task_event") == heard
+    assert not Watcher.unscoped.exists()
+
+
+async def test_each_event_is_judged_again():
+    """R1: the room of an editor's watchers is no permission."""
+    hub = Hub(redis_url="", deliver=events.deliver)
+    browser = Peer(
+        sid="sid_1", kind=ClientKind.WEB, standing=Standing("u"), credential="", device=""
+    )
+    watch = watching.Watch("u", "org_1", "user_1", "window-1", "inst_1")
+    now = time.monotonic()
+
+    hub.watch(browser, watch, until=now + 60)
+    hub.show(watch.room, "while it may")
+    hub.watch(browser, watch, until=now - 1)
+    hub.show(watch.room, "when that was looked at too long ago")
+    hub.watch(browser, None)
+    hub.enter(browser, watch.room)
+    hub.show(watch.room, "while it is in the room alone")
+
+    assert browser.rest(10**6) == ["while it may"]
+
+
+def test_a_watcher_hears_that_the_editor_went_and_came_back(watched):
+    editor, _, browser = watched
+    editor.cut()
+    browser.wait("watch:lost")
+    editor.wait("connect", lambda *_: editor.count("connect") == 2)
+    editor.emit("extension:register", instance(), None)
+    browser.wait("watch:extension_event", lambda e: e["type"] == "instance_registered")
+    editor.emit("extension:unregister", instance(), None)
+    browser.wait("watch:extension_event", lambda e: e["type"] == "instance_unregistered")
+
+
+def test_who_was_not_renewed_watches_no_more(watched, bob):
+    """A process that died with its sockets."""
+    _, _, browser = watched
+    browser.ask("editor:unwatch", {})
+    later = timezone.now() + watching.WATCHER_LIFETIME + timedelta(seconds=1)
+
+    assert watching.people([bob.pk], at=later) == {}
+    assert watching.expire(at=later) == {(bob.pk, "window-1")}
+    assert not Watcher.unscoped.exists()
+
+
+def test_a_look_at_many_watchers_costs_as_much_as_at_one(
+    alice, adam, bob, acme, evil, mallory, django_assert_max_num_queries
+):
+    watches = [
+        watching.Watch(person.pk, organization.pk, bob.pk, f"window-{n}", f"inst_{n}")
+        for n in range(20)
+        for person in (alice, adam, mallory)
+        for organization in (acme, evil)
+    ]
+    with django_assert_max_num_queries(9):
+        assert watching.renew(watches, at=timezone.now()) == set()
+
+
+@pytest.mark.postgresql
+def test_it_crosses_processes(world, alice, adam, bob, acme):
+    allow(acme, alice)
+    editor = world.working_editor(token_of(bob, acme))
+    owner = world.following_browser(cookies_of(bob))
+    with serving(application) as there:
+        browser, answer = watcher(world, adam, ref(bob, acme), url=there)
+        assert answer["success"] is True
+        assert owner.wait("instance:watched")[0]["people"] == ["Adam"]
+        for ts in range(1, 20):  # until the room is joined everywhere
+            editor.emit("task:event", message(ts), None)
+            owner.wait("task:relayed_event")
+            try:
+                browser.wait("watch:task_event", patience_s=0.5)
+            except AssertionError:
+                continue
+            break
+        assert browser.count("watch:task_event") > 0
