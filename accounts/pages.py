@@ -1,9 +1,7 @@
 """The account: devices and sessions, tokens, context."""
 
 from datetime import timedelta
-from typing import Any
 
-from allauth.account.views import LogoutView
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -31,16 +29,6 @@ def account(request: HttpRequest) -> HttpResponse:
         messages.success(request, "Saved.")
         return redirect("account")
     return render(request, "accounts/account.html", {"form": form})
-
-
-class SignOut(LogoutView):  # type: ignore[misc]  # allauth has no types
-    """``/accounts/logout/``. The browser forgets what pages kept in it, such as messages to editors
-    that were begun: whoever sits there next is not to find them."""
-
-    def post(self, *args: Any, **kwargs: Any) -> HttpResponse:
-        response: HttpResponse = super().post(*args, **kwargs)
-        response.headers["Clear-Site-Data"] = '"storage"'
-        return response
 
 
 @never_cache

@@ -1,13 +1,16 @@
 """The editors of a person as their pages show them: those that are there, and those that were."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
+from django.urls import reverse
 
 from accounts.actors import Actor
-from bridge.models import Command, Instance
+from bridge import watching
+from bridge.models import Command, Instance, InstanceQuerySet
 from bridge.schemas import ExtensionInstance, Message, StartTask
 from roocloud.lib.text import clean_label
 from tasks_sharing.blocks import Block
@@ -42,12 +45,15 @@ _WORDS = {State.NEEDS: "needs you", State.RUNNING: "running", State.IDLE: "ready
 
 @dataclass(frozen=True, slots=True)
 class Editor:
-    """A window of an editor. is_lost: its socket broke, and it has not come back yet."""
+    """A window of an editor. is_lost: its socket broke, and it has not come back yet. watchers:
+    names of those who watch it. is_own: not only to be watched."""
 
     row: Instance
     instance: ExtensionInstance
     state: State
     is_lost: bool
+    watchers: Sequence[str] = ()
+    is_own: bool = True
 
     @property
     def instance_id(self) -> str:
@@ -56,6 +62,34 @@ class Editor:
     @property
     def task_id(self) -> str:
         return self.instance.task.task_id
+
+    @property
+    def path(self) -> str:
+        """Of its page."""
+        row = self.row
+        if self.is_own:
+            return reverse("roomote-editor", args=[row.instance_id])
+        return reverse("watch-editor", args=[row.organization_id, row.owner_id, row.instance_id])
+
+    @property
+    def list_path(self) -> str:
+        """Of the list that it stands in."""
+        if self.is_own:
+            return reverse("roomote")
+        return reverse("team-editors", args=[self.row.organization_id])
+
+    @property
+    def person(self) -> str:
+        """Whose it is, if it is somebody else's."""
+        return "" if self.is_own else self.row.owner.name
+
+    @property
+    def watched(self) -> str:
+        """Who watches it. roomote-instance.js says it alike."""
+        names = list(self.watchers)
+        if len(names) < 2:
+            return f"{names[0]} is watching" if names else ""
+        return f"{len(names)} people are watching: {', '.join(names)}"
 
     @property
     def title(self) -> str:
@@ -130,17 +164,23 @@ def _state(instance: ExtensionInstance) -> State:
     return State.RUNNING if status == "running" else State.IDLE
 
 
-def _editor(row: Instance, *, at: datetime) -> Editor:
+def _editor(
+    row: Instance, *, at: datetime, watchers: Sequence[str] = (), is_own: bool = True
+) -> Editor:
     instance = _reader.decode(row.snapshot)
-    is_live = row.is_live(at)
-    return Editor(row, instance, _state(instance) if is_live else State.OFFLINE, not row.sid)
+    state = _state(instance) if row.is_live(at) else State.OFFLINE
+    return Editor(row, instance, state, not row.sid, watchers, is_own)
 
 
 def editors(actor: Actor, *, at: datetime) -> list[Editor]:
     """The actor's own: first those that need somebody, then the running, idle and gone ones. Of a
     folder whose editor is open again, or was opened several times, nothing older is listed."""
     rows = Instance.objects.visible_to(actor).filter(last_seen_at__gt=at - _REMEMBERED)
-    found = [_editor(row, at=at) for row in rows.order_by("-last_seen_at", "pk")[:_MOST]]
+    people = watching.people([actor.user_id], at=at)
+    found = [
+        _editor(row, at=at, watchers=people.get((row.owner_id, row.instance_id), ()))
+        for row in rows.order_by("-last_seen_at", "pk")[:_MOST]
+    ]
     live = [one for one in found if one.state is not State.OFFLINE]
     known, gone = {_folder(one) for one in live}, []
     for one in found:
@@ -166,7 +206,21 @@ def count(actor: Actor, *, at: datetime) -> tuple[int, int]:
 def find(actor: Actor, instance_id: str, *, at: datetime) -> Editor | None:
     """One of the actor's own, by the editor's id of it."""
     row = Instance.objects.visible_to(actor).filter(instance_id=instance_id).first()
-    return _editor(row, at=at) if row else None
+    if row is None:
+        return None
+    people = watching.people([actor.user_id], at=at)
+    return _editor(row, at=at, watchers=people.get((row.owner_id, row.instance_id), ()))
+
+
+def team(actor: Actor, organization_id: str, *, at: datetime) -> InstanceQuerySet:
+    """The editors of an organization that the actor may watch and that are there, by person."""
+    rows = watching.instances(actor.user_id, organization_id).live(at)
+    return rows.order_by("owner__first_name", "owner_id", "first_seen_at", "pk")
+
+
+def of_team(rows: Iterable[Instance], *, at: datetime) -> list[Editor]:
+    """Each of them as pages show it."""
+    return [_editor(row, at=at, is_own=False) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from accounts.actors import Actor, web_actor
 from bridge import overview
 from bridge.overview import Editor, State
+from orgs import queries as orgs
 from roocloud.lib.access import signed_in
 from tasks_sharing import news
 from tasks_sharing import queries as tasks
@@ -27,7 +28,9 @@ _LAST_PART = "1000000"
 @signed_in
 def roomote(request: HttpRequest) -> HttpResponse:
     """``/roomote``: the editors of whoever is signed in."""
-    context = _listed(web_actor(request), at=timezone.now())
+    actor = web_actor(request)
+    context = _listed(actor, at=timezone.now())
+    context["watched_in"] = orgs.watched_organizations(actor.user_id)
     return render(request, "bridge/roomote.html", context)
 
 
@@ -41,7 +44,7 @@ def editor(request: HttpRequest, instance_id: str) -> HttpResponse:
         raise Http404
     context = {
         **_listed(actor, at=at),
-        **_conversation(actor, found),
+        **conversation(actor, found),
         "editor": found,
         "earlier": _earlier(actor, found),
     }
@@ -65,10 +68,11 @@ def _listed(actor: Actor, *, at: datetime) -> dict[str, Any]:
     return {"parts": parts, "is_empty": not editors, "waiting": overview.waiting(actor)}
 
 
-def _conversation(actor: Actor, editor: Editor) -> dict[str, Any]:
-    """What the page of its task shows last; nothing where none is open or stored."""
+def conversation(actor: Actor, editor: Editor) -> dict[str, Any]:
+    """What the page of its task shows last; nothing where none is open or stored, and where it is
+    not the one that the actor gets under this id."""
     task = tasks.find_task(task_id=editor.task_id, viewer_id=actor.user_id)
-    if task is None or task.owner_id != actor.user_id:
+    if task is None or task.owner_id != editor.row.owner_id:
         return {"task": None}
     transcript = news.transcript_of(task)
     page = transcript.page(_LAST_PART)

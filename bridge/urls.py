@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from bridge import api, pages
+from bridge import api, pages, team_pages
 
 urlpatterns = [
     path("api/extension/bridge/config", api.BridgeConfig.as_view()),
@@ -10,4 +10,14 @@ urlpatterns = [
     path("roomote/offline", pages.offline, name="roomote-offline"),
     path("", include("bridge.devices.urls")),
     path("roomote/<path:instance_id>", pages.editor, name="roomote-editor"),
+    path(
+        "organizations/<str:organization_id>/editors",
+        team_pages.team,
+        name="team-editors",
+    ),
+    path(
+        "organizations/<str:organization_id>/editors/<str:user_id>/<path:instance_id>",
+        team_pages.watch,
+        name="watch-editor",
+    ),
 ]

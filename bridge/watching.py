@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from accounts import memberships
 from accounts.actors import Actor, TokenKind
 from audit import actions as audit
-from bridge.models import Instance, Watcher
+from bridge.models import Instance, InstanceQuerySet, Watcher
 from orgs import queries as orgs
 from roocloud.lib.bulk import insert_rows
 from tasks_sharing import policy as tasks
@@ -62,7 +61,7 @@ def allowed(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     }
 
 
-def instances(viewer_id: str, organization_id: str) -> "QuerySet[Instance]":
+def instances(viewer_id: str, organization_id: str) -> InstanceQuerySet:
     """What the viewer may watch in an organization now: its members' editors, not their own."""
     if not allowed([(viewer_id, organization_id)]):
         return Instance.unscoped.none()

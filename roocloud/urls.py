@@ -4,7 +4,6 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
-from accounts.pages import SignOut
 from roocloud import audit_pages, links
 from roocloud.health import health
 from roocloud.home import connect, home
@@ -37,7 +36,6 @@ urlpatterns = [
     path("cloud-agents/setup", links.to_home),
     path("api/cloud-agents", links.CloudAgents.as_view()),
     path("accounts/sessions/", links.to_devices),
-    path("accounts/logout/", SignOut.as_view()),
     path("accounts/", include("allauth.urls")),
     path("", include("accounts.urls")),
     path("", include("notifications.urls")),

@@ -14,6 +14,8 @@ _IMPORTED = {
     "roomote-composer": "js/roomote-composer.js",
     "roomote-instance": "js/roomote-instance.js",
     "roomote-question": "js/roomote-question.js",
+    "roomote-receipt": "js/roomote-receipt.js",
+    "roomote-view": "js/roomote-view.js",
     "socket.io-client": "vendor/socket.io-client.js",
 }
 

@@ -4,7 +4,9 @@
  *
  * Events: "state"; "instance" {type, instance, timestamp}; "lost" {instanceId}; "present" {ids}: all
  * editors that are there, after each connecting; "task" (what a task that was joined publishes); "receipt" {state}: of a
- * command from any page of this person, or that it was queued.
+ * command from any page of this person, or that it was queued; "watched": who watches one's editors has changed.
+ * Of somebody else's editor that is watched: "watch-began", what is there of it comes now; "watch-stands", that was all;
+ * "watch-instance", "watch-task", "watch-lost" as above; "watch-ended".
  */
 import { io } from "socket.io-client";
 
@@ -37,6 +39,7 @@ class BridgeLink extends EventTarget {
     this.heardAt = 0;
     this.present = new Set();
     this.tasks = new Set();
+    this.watchers = new Map(); // names of those who watch, by instance
     this.open = new Map(); // commands without a final receipt, by key
     this.socket = io({
       query: { clientType: "web" },
@@ -58,6 +61,14 @@ class BridgeLink extends EventTarget {
     });
     on("instance:lost", (lost) => this.tell("lost", lost));
     on("task:relayed_event", (event) => this.tell("task", event));
+    on("instance:watched", ({ instanceId, people }) => {
+      this.watchers.set(instanceId, people);
+      this.tell("watched");
+    });
+    on("watch:extension_event", (event) => this.tell("watch-instance", event));
+    on("watch:task_event", (event) => this.tell("watch-task", event));
+    on("watch:lost", () => this.tell("watch-lost"));
+    on("watch:ended", () => this.endWatch());
     on("command:updated", (receipt) => {
       this.settle(receipt.key, receipt.state, receipt.reason);
       this.tell("receipt", receipt);
@@ -93,6 +104,7 @@ class BridgeLink extends EventTarget {
   async connected() {
     clearTimeout(this.offline);
     this.present.clear();
+    this.watchers.clear();
     if (!document.hidden) for (const taskId of this.tasks) this.socket.emit("task:join", { taskId });
     if (!(await this.answers())) {
       this.socket.io.engine.close();
@@ -101,6 +113,8 @@ class BridgeLink extends EventTarget {
     // The server tells of all editors that are there before it answers anything.
     this.be("live");
     this.tell("present", { ids: this.present });
+    this.tell("watched");
+    this.lookOn();
     for (const command of this.open.values()) this.attempt(command);
   }
 
@@ -171,6 +185,31 @@ class BridgeLink extends EventTarget {
   /** @param {string} taskId */
   leave(taskId) {
     if (this.tasks.delete(taskId) && this.socket.connected) this.socket.emit("task:leave", { taskId });
+  }
+
+  // --- Watching ---------------------------------------------------------------------------------
+
+  /** @param {{organizationId: string, userId: string, instanceId: string}} editor somebody else's */
+  watch(editor) {
+    this.watched = editor;
+    this.lookOn();
+  }
+
+  async lookOn() {
+    if (!this.watched || this.state !== "live") return;
+    this.tell("watch-began");
+    const answer = await this.socket
+      .timeout(ANSWER_MS)
+      .emitWithAck("editor:watch", this.watched)
+      .catch(() => null);
+    if (answer?.success) this.tell("watch-stands");
+    else if (answer?.error === "not_found") this.endWatch();
+    else setTimeout(() => this.lookOn(), 1_000);
+  }
+
+  endWatch() {
+    this.watched = null;
+    this.tell("watch-ended");
   }
 
   // --- Commands ---------------------------------------------------------------------------------

@@ -1,11 +1,15 @@
 /**
  * <roomote-home>: the list of a person's editors, kept as they report. The server renders the rows
- * that it knows; a row that comes later is a copy of the <template>.
+ * that it knows; a row that comes later is a copy of the <template>. Rows with a <roomote-question>
+ * are answered right there.
  */
 import { link } from "bridge-link";
-import { askOf, mannerOf, placeOf, stateOf, titleOf, usedOf } from "roomote-instance";
+import { askOf, mannerOf, placeOf, stateOf, titleOf, usedOf, watchedBy } from "roomote-instance";
+import "roomote-question";
+import { ANSWERED, showReceipt } from "roomote-receipt";
 
 const SILENT_MS = 65_000; // a little longer than the server waits for an editor
+const RECEIPT_MS = 10_000; // that a receipt stays when its question is gone
 const WORDS = { needs: "needs you", running: "running", idle: "ready", offline: "offline" };
 const ASKS = {
   __proto__: null,
@@ -16,12 +20,15 @@ const ASKS = {
 class RoomoteHome extends HTMLElement {
   connectedCallback() {
     this.heard = new Map(); // when each was last heard of
+    this.instances = new Map(); // what each said then
     this.pageTitle = document.title;
     this.stop = new AbortController();
     const { signal } = this.stop;
     const bridge = (this.link = link());
     const on = (name, act) => bridge.addEventListener(name, (event) => act(event.detail), { signal });
     on("state", () => this.showState());
+    on("watched", () => this.showWatchers());
+    this.addEventListener("answer", ({ target, detail }) => this.answer(target, detail), { signal });
     on("instance", (event) => this.hear(event));
     on("lost", ({ instanceId }) => this.lose(instanceId));
     on("present", ({ ids }) => {
@@ -52,6 +59,13 @@ class RoomoteHome extends HTMLElement {
     const state = this.querySelector("[data-part=state]");
     state.dataset.state = this.link.state;
     state.textContent = this.link.words;
+    for (const row of this.querySelectorAll(".editors__row")) this.showCard(row);
+  }
+
+  showWatchers() {
+    for (const row of this.querySelectorAll(".editors__row")) {
+      this.put(row, "watched", watchedBy(this.link.watchers.get(row.dataset.instance)));
+    }
   }
 
   /** The starts that wait for an editor, as the server has them. */
@@ -62,6 +76,31 @@ class RoomoteHome extends HTMLElement {
     const fresh = page.querySelector("[data-part=waiting]");
     for (const time of fresh.querySelectorAll("time")) this.showTime(time, new Date(time.dateTime));
     this.querySelector("[data-part=waiting]").replaceWith(fresh);
+  }
+
+  // --- Questions --------------------------------------------------------------------------------
+
+  /** @param {HTMLElement} row whose question can be answered here */
+  showCard(row) {
+    const card = row.querySelector("roomote-question");
+    const instance = this.instances.get(row.dataset.instance);
+    if (!card || !instance) return;
+    const ask = row.dataset.state === "needs" ? askOf(instance) : undefined;
+    const canAct = this.link.state === "live" && !row.hasAttribute("data-lost");
+    if (ask && ask.ts !== card.ts) row.querySelector("[data-part=receipt]").hidden = true;
+    card.show(ask ?? null, canAct);
+  }
+
+  /** @param {HTMLElement} card @param {{type: string, payload: object, askTs: number}} said */
+  answer(card, { type, payload, askTs }) {
+    const row = card.closest(".editors__row");
+    const { taskId } = this.instances.get(row.dataset.instance).task;
+    const place = row.querySelector("[data-part=receipt]");
+    this.link.send("task:command", { type, taskId, askTs, payload }, (receipt) => {
+      showReceipt(place, ANSWERED[type], receipt);
+      if (receipt.state === "failed" || receipt.state === "unconfirmed") card.lock(false);
+      if (receipt.state === "confirmed") setTimeout(() => (place.hidden = true), RECEIPT_MS);
+    });
   }
 
   // --- Rows -------------------------------------------------------------------------------------
@@ -76,10 +115,12 @@ class RoomoteHome extends HTMLElement {
     const id = instance.instanceId;
     if (type === "instance_unregistered") {
       this.heard.delete(id);
+      this.instances.delete(id);
       this.leave(this.row(id));
       return;
     }
     this.heard.set(id, Date.now());
+    this.instances.set(id, instance);
     const row = this.row(id) ?? this.add(id);
     this.fill(row, instance);
     this.place(row, stateOf(instance), `${instance.appProperties.hostname ?? ""}\0${instance.workspacePath}\0${id}`);
@@ -122,6 +163,7 @@ class RoomoteHome extends HTMLElement {
       const next = [...list.children].find((other) => (other.dataset.order ?? "") > order) ?? null;
       list.insertBefore(row, next);
     }
+    this.showCard(row);
     this.count();
   }
 
@@ -133,6 +175,7 @@ class RoomoteHome extends HTMLElement {
     row.removeAttribute("data-lost");
     row.querySelector("[data-part=seen]").hidden = false;
     row.querySelector("[data-part=asks]").hidden = true;
+    this.put(row, "watched", "");
     this.place(row, "offline");
   }
 
@@ -174,9 +217,18 @@ class RoomoteHome extends HTMLElement {
       section.hidden = !length;
       section.querySelector("[data-part=count]").textContent = length;
       all += length;
-      if (section.dataset.section === "needs") document.title = (length ? `(${length}) ` : "") + this.pageTitle;
+      if (section.dataset.section === "needs") this.announce(length);
     }
     this.querySelector("[data-part=empty]").hidden = all > 0;
+  }
+
+  /** In the browser's tab. @param {number} waiting editors that need somebody */
+  announce(waiting) {
+    document.title = (waiting ? `(${waiting}) ` : "") + this.pageTitle;
+    const icon = document.querySelector("link[rel=icon]");
+    this.icon ??= icon.href;
+    const wanted = waiting ? this.dataset.waits : this.icon;
+    if (icon.href !== new URL(wanted, location.href).href) icon.href = wanted;
   }
 }
 

@@ -36,6 +36,12 @@ export function usedOf(instance) {
   return `${tokens.toLocaleString("en")} tokens · $${(used.totalCost ?? 0).toFixed(2)}`;
 }
 
+/** @param {string[]} [people] names */
+export function watchedBy(people = []) {
+  if (people.length < 2) return people.length ? `${people[0]} is watching` : "";
+  return `${people.length} people are watching: ${people.join(", ")}`;
+}
+
 /** @param {any} instance */
 export function mannerOf(instance) {
   return [instance.mode, instance.providerProfile].filter(Boolean).join(" · ");

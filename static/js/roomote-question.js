@@ -1,7 +1,7 @@
 /**
  * <roomote-question>: what a task waits for, and how to answer it: first what is asked, whole, then
  * the buttons. Only the question that is shown can be answered. Fires "answer" with
- * {type, payload, askTs}.
+ * {type, payload, askTs}. With data-readonly it is somebody else's to answer.
  */
 const RISKS = [
   [/\b(rm|rmdir|unlink|del|shred|truncate)\s|\bgit\s+(clean|reset|push|checkout\s+--)|\bdrop\s+(table|database)/i, "deletes or overwrites"],
@@ -154,9 +154,8 @@ class RoomoteQuestion extends HTMLElement {
   /** @param {ReturnType<typeof describe>} asked */
   parts(asked) {
     this.isSent = false;
-    const title = this.make("h2", "ask__title", asked.title);
-    title.id = "ask-title";
-    const parts = [title];
+    this.setAttribute("aria-label", visible(asked.title));
+    const parts = [this.make("h2", "ask__title", asked.title)];
     if (asked.target) parts.push(this.make("p", "ask__target", asked.target));
     for (const risk of asked.risks ?? []) {
       const badge = this.make("span", "badge", risk);
@@ -165,7 +164,8 @@ class RoomoteQuestion extends HTMLElement {
     }
     if (asked.text) parts.push(this.body(asked));
     for (const { answer, mode } of asked.suggestions ?? []) parts.push(this.suggestion(answer, mode));
-    if (asked.approve) parts.push(...this.decisions(asked));
+    if (this.hasAttribute("data-readonly")) parts.push(this.make("p", "quiet", "Its own person answers."));
+    else if (asked.approve) parts.push(...this.decisions(asked));
     return parts;
   }
 
@@ -257,7 +257,8 @@ class RoomoteQuestion extends HTMLElement {
 
   answer(type, payload) {
     this.lock(true);
-    this.dispatchEvent(new CustomEvent("answer", { detail: { type, payload, askTs: this.ts } }));
+    const detail = { type, payload, askTs: this.ts };
+    this.dispatchEvent(new CustomEvent("answer", { bubbles: true, detail }));
   }
 
   /** While an answer is on its way there is no second one. @param {boolean} isSent */

@@ -18,11 +18,12 @@ from tests.bridge.conftest import instance, question
 READER = schemas.Reader(schemas.ExtensionInstance)
 
 
-def see(person, *, ago=timedelta(0), **changes) -> None:
+def see(person, *, organization=None, ago=timedelta(0), **changes) -> None:
     """An editor of the person's, as it was heard of some time ago."""
     described = READER.read(json.dumps(instance(**changes)))
     at = timezone.now() - ago
-    presence.put([Sighting(person.pk, None, described, "node", "sid", at)])
+    context = organization.pk if organization else None
+    presence.put([Sighting(person.pk, context, described, "node", "sid", at)])
 
 
 def listed(person) -> list[tuple[str, State]]:

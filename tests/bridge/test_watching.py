@@ -4,6 +4,8 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
@@ -17,6 +19,7 @@ from orgs.policy import RemotePolicy
 from roocloud.asgi import application
 from tests import factories
 from tests.bridge.conftest import cookies_of, instance, message, question, token_of
+from tests.bridge.test_pages import see
 from tests.live import serving
 
 
@@ -169,6 +172,90 @@ def test_its_person_sees_who_watches(watched, world, alice, bob, acme):
 
     second.close()
     assert owner.wait("instance:watched")[0]["people"] == ["Adam"]
+
+
+class TestItsPages:
+    """R1, A1, A2"""
+
+    @pytest.mark.parametrize("who", ["alice", "adam", "bob", "rhea", "mallory"])
+    def test_are_there_for_owners_and_admins_alone(self, client, request, alice, acme, evil, who):
+        member = factories.user("max@acme.example", first_name="Max")
+        see(member, organization=acme)
+        allow(acme, alice)
+        client.force_login(request.getfixturevalue(who))
+        pages = [
+            f"/organizations/{acme.pk}/editors",
+            f"/organizations/{acme.pk}/editors/{member.pk}/window-1",
+        ]
+
+        answers = [client.get(page) for page in pages]
+
+        if who in ("alice", "adam"):
+            assert all(answer.status_code == 200 for answer in answers)
+            assert all("Mend the till" in answer.content.decode() for answer in answers)
+            assert "<roomote-composer" not in answers[1].content.decode()
+        else:
+            assert [answer.status_code for answer in answers] == [404, 404]
+
+    def test_are_not_there_where_nobody_may_watch(self, client, adam, bob, acme):
+        see(bob, organization=acme)
+        client.force_login(adam)
+
+        assert client.get(f"/organizations/{acme.pk}/editors").status_code == 404
+        assert client.get(f"/organizations/{acme.pk}/editors/{bob.pk}/window-1").status_code == 404
+        assert b"Running editors" not in client.get(f"/organizations/{acme.pk}").content
+
+    def test_list_the_running_editors_of_this_organization(self, client, alice, adam, bob, acme):
+        allow(acme, alice)
+        see(bob, organization=acme, instanceId="here")
+        see(bob, instanceId="personal")
+        see(bob, organization=acme, instanceId="gone", ago=timedelta(minutes=2))
+        see(adam, organization=acme, instanceId="own")
+        client.force_login(adam)
+
+        page = client.get(f"/organizations/{acme.pk}/editors").content.decode()
+
+        shown = ("here", "personal", "gone", "own")
+        assert [window for window in shown if f'data-instance="{window}"' in page] == ["here"]
+
+    def test_ask_as_much_for_thirty_editors_as_for_three(self, client, alice, adam, bob, acme):
+        allow(acme, alice)
+        client.force_login(adam)
+
+        def queries() -> int:
+            with CaptureQueriesContext(connection) as asked:
+                client.get(f"/organizations/{acme.pk}/editors")
+            return len(asked)
+
+        for n in range(3):
+            see(bob, organization=acme, instanceId=f"few-{n}")
+        queries()  # the first looks up the session's context
+        few = queries()
+        for n in range(27):
+            see(bob, organization=acme, instanceId=f"many-{n}")
+
+        assert queries() == few
+
+    def test_members_read_that_they_may_be_watched_and_by_whom(
+        self, client, alice, adam, bob, acme
+    ):
+        see(bob, organization=acme)
+        client.force_login(bob)
+        assert "may watch" not in client.get("/roomote").content.decode()
+        allow(acme, alice)
+        watching.begin(
+            viewer_id=adam.pk,
+            organization_id=acme.pk,
+            owner_id=bob.pk,
+            instance_id="window-1",
+            at=timezone.now(),
+        )
+
+        page = client.get("/roomote").content.decode()
+
+        assert "Owners and admins of Acme may watch" in page
+        assert "Adam is watching" in page
+        assert "Adam is watching" in client.get("/roomote/window-1").content.decode()
 
 
 def test_each_look_leaves_one_trace(watched, adam, bob, acme):

@@ -56,8 +56,8 @@ def open_page(visitor, alice):
     return open_
 
 
-def record(alice, rows, task_id="task-1") -> None:
-    actor, at = factories.actor(alice), timezone.now()
+def record(alice, rows, task_id="task-1", organization=None) -> None:
+    actor, at = factories.actor(alice, organization), timezone.now()
     facts = {"taskId": task_id, "mode": "code", "repositoryName": "acme/shop"}
     told = [actions.Event("Task Message", {**facts, "message": row}) for row in rows]
     for event in (actions.Event("Task Created", facts), *told):

@@ -275,7 +275,7 @@ class TestFiles:
 
     def test_the_changes_are_one_page_and_name_what_is_missing(self, mine):
         shown = mine.get(f"/task/{TASK}/changes").content.decode()
-        assert shown.count('<section class="change">') == 3
+        assert shown.count('<section class="change"') == 3
         assert "It was refused in the editor." in shown
 
     def test_nothing_changed_is_said(self, mine, alice, acme):
