@@ -25,6 +25,8 @@ from roocloud.lib.text import clean_label
 #: How long an editor is given to show that it carried a command out. Its sender knows two seconds
 #: later at most.
 CONFIRMED_WITHIN = timedelta(seconds=12)
+#: Why a command was not sent whose id is that of another one.
+KEY_REUSED = "key_reused"
 #: How long the start of a task waits for its editor.
 WAITS_FOR = timedelta(days=1)
 
@@ -70,7 +72,7 @@ class Placed:
 
 def place(orders: Sequence[Order]) -> list[Placed]:
     """Write each order down, with the socket that it is for, and the trace of it (R2). The same
-    sender's same ``command_id`` is the same command: it is placed once."""
+    sender's same ``command_id`` is the same command: it is placed once (C6)."""
     targets = _targets(orders)
     rows = [_row(order, target) for order, target in zip(orders, targets, strict=True)]
     with transaction.atomic():
@@ -85,10 +87,19 @@ def place(orders: Sequence[Order]) -> list[Placed]:
     placed = []
     for row, target in zip(rows, targets, strict=True):
         stored = known[row.sender_id, row.key]
+        if not _is_same(stored, row):
+            placed.append(Placed(stored.pk, Command.State.FAILED, KEY_REUSED))
+            continue
         goes_out = stored.pk == row.pk and row.state == Command.State.SENT
         node, sid = (target.node, target.sid) if goes_out and target else ("", "")
         placed.append(Placed(stored.pk, stored.state, stored.reason, node, sid))
     return placed
+
+
+def _is_same(stored: Command, row: Command) -> bool:
+    """Whether what came under an id is what was given under it before."""
+    facts = ("kind", "task_id", "ask_ts", "text_hash")
+    return all(getattr(stored, name) == getattr(row, name) for name in facts)
 
 
 def _row(order: Order, target: Instance | None) -> Command:

@@ -9,35 +9,28 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.db import DatabaseError
 from django.utils import timezone
 from msgspec import Raw
 
-from accounts.actors import Actor, TokenKind
-from bridge import commands, effects, news, packets, presence, waiting, watching
-from bridge.commands import Order, Outcome, Placed
+from bridge import effects, news, packets, presence, watching
+from bridge.commands import Outcome
 from bridge.devices import translation
 from bridge.effects import Awaited, Question
 from bridge.hub import ClientKind, Delivery, Hub, Peer, devices_room, relayed, task_room, user_room
 from bridge.models import Command, Instance
 from bridge.presence import Sighting
 from bridge.schemas import (
-    AnyCommand,
-    CommandRef,
-    ExtensionCommand,
     ExtensionEvent,
     ExtensionInstance,
     Reader,
-    TaskCommand,
     TaskEvent,
     TaskRef,
 )
 from bridge.waiting import Window
 from roocloud.lib.batches import Batches
-from roocloud.lib.refusals import Refusal
 from roocloud.lib.text import storable
 from roocloud.lib.threads import run_db
 
@@ -326,84 +319,6 @@ async def follow_task(hub: Hub, peer: Peer, task: TaskRef, payload: str) -> dict
 async def unfollow_task(hub: Hub, peer: Peer, task: TaskRef, payload: str) -> dict[str, Any]:
     hub.leave(peer, task_room(peer.standing.user_id, task.task_id))
     return _joined(task.task_id)
-
-
-async def _place(orders: Sequence[Order]) -> list[Placed]:
-    return await run_db(commands.place, orders)
-
-
-_orders: Batches[Order, Placed] = Batches(_place)
-_COMMANDS = "an editor of the person's own; by a young sign-in, strong where a factor is enrolled"
-
-
-@event("extension:command", ExtensionCommand, by=ClientKind.WEB, rule=_COMMANDS)
-@event("task:command", TaskCommand, by=ClientKind.WEB, rule=_COMMANDS)
-async def command(hub: Hub, peer: Peer, body: AnyCommand, payload: str) -> dict[str, Any]:
-    return await give(hub, peer, body)
-
-
-async def give(hub: Hub, peer: Peer, body: AnyCommand) -> dict[str, Any]:
-    """A command, once to one editor. The answer says whether it went out; ``command:updated`` says
-    later what came of it."""
-    if not peer.standing.may_command:
-        return {"success": False, "error": "forbidden", "reason": peer.standing.why_not}
-    order = Order(peer.standing, body, peer.device, timezone.now())
-    try:
-        placed = await _orders.submit(order)
-    except DatabaseError:
-        logger.exception("A command was not written down, and not sent")
-        return {"success": False, "error": "unavailable"}
-    if not placed.sid:  # it failed, waits, or is the repetition of an earlier one
-        return _answer(placed.command_id, placed.state, placed.reason)
-    delivery = Delivery(
-        placed.sid,
-        placed.command_id,
-        commands.kind_of(body),
-        order.task_id,
-        order.ask_ts,
-        packets.event(_RELAYED[order.instance_id is None], commands.wire_form(order)),
-    )
-    result = await hub.deliver(placed.node, delivery)
-    if result in ("sent", "unknown"):
-        return _answer(placed.command_id, Command.State.SENT, "")
-    hub.settle(Outcome(placed.command_id, Command.State.FAILED, result, timezone.now()))
-    return _answer(placed.command_id, Command.State.FAILED, result)
-
-
-_RELAYED = {True: "task:relayed_command", False: "extension:relayed_command"}
-
-
-def _answer(command_id: str, state: str, reason: str) -> dict[str, Any]:
-    if state == Command.State.FAILED:
-        return {"success": False, "error": reason, "commandId": command_id}
-    is_queued = state == Command.State.QUEUED
-    return {
-        "success": True, "delivered": not is_queued, "queued": is_queued, "commandId": command_id,
-        "state": state,
-    }  # fmt: skip
-
-
-@event("command:cancel", CommandRef, by=ClientKind.WEB, rule="what the person gave and still waits")
-async def cancel(hub: Hub, peer: Peer, ref: CommandRef, payload: str) -> dict[str, Any]:
-    by = Actor(peer.standing.user_id, None, None, TokenKind.WEB)
-    call = partial(waiting.cancel, command_id=ref.command_id, by=by, at=timezone.now())
-    try:
-        row = await run_db(call)
-    except Refusal as refusal:
-        return {"success": False, "error": refusal.code, "commandId": ref.command_id}
-    hub.emit(user_room(by.user_id), receipt(row))
-    return {"success": True, "commandId": row.pk, "state": row.state}
-
-
-def receipt(row: Command) -> str:
-    """What browsers hear of what became of a command."""
-    return relayed(
-        "command:updated",
-        {
-            "commandId": row.pk, "key": row.key, "type": row.kind, "instanceId": row.instance_id,
-            "taskId": row.task_id, "askTs": row.ask_ts, "state": row.state, "reason": row.reason,
-        },
-    )  # fmt: skip
 
 
 def deliver(peer: Peer, delivery: Delivery) -> str:

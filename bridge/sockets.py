@@ -22,7 +22,17 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from accounts import browsers
-from bridge import events, figures, metrics, packets, presence, tokens, upkeep, watch_events
+from bridge import (
+    command_events,  # noqa: F401 - it declares events
+    events,
+    figures,
+    metrics,
+    packets,
+    presence,
+    tokens,
+    upkeep,
+    watch_events,
+)
 from bridge.devices import courier, entrance
 from bridge.devices import events as devices
 from bridge.hub import ClientKind, Hub, Peer, user_room

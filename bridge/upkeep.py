@@ -15,6 +15,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from bridge import (
+    command_events,
     commands,
     events,
     figures,
@@ -192,7 +193,7 @@ class Upkeep:
     def _tell(self, rows: Sequence[Command]) -> None:
         for row in rows:
             self._hub.counts[row.state] += 1
-            self._hub.emit(user_room(row.sender_id), events.receipt(row))
+            self._hub.emit(user_room(row.sender_id), command_events.receipt(row))
             self._hub.emit(devices_room(row.sender_id), translation.receipt(row))
 
 

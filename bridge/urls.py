@@ -1,9 +1,13 @@
 from django.urls import include, path
 
-from bridge import api, pages, team_pages
+from bridge import api, pages, rest, team_pages
 
 urlpatterns = [
     path("api/extension/bridge/config", api.BridgeConfig.as_view()),
+    path("api/bridge/instances", rest.Instances.as_view()),
+    path("api/bridge/instances/<path:instance_id>", rest.OneInstance.as_view()),
+    path("api/bridge/commands", rest.Commands.as_view()),
+    path("api/bridge/commands/<str:command_id>", rest.OneCommand.as_view()),
     path("roomote", pages.roomote, name="roomote"),
     path("roomote/manifest.webmanifest", pages.manifest, name="roomote-manifest"),
     path("roomote/worker.js", pages.worker, name="roomote-worker"),

@@ -10,7 +10,7 @@ django_app = get_asgi_application()  # first: it loads the apps that the imports
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
-from bridge import polling, sockets  # noqa: E402
+from bridge import polling, rest, sockets  # noqa: E402
 from orgs import revalidation  # noqa: E402
 from proxy import holds, keeping, settling  # noqa: E402
 from proxy.calls import ENDPOINTS  # noqa: E402
@@ -22,6 +22,7 @@ from tasks_sharing import streams  # noqa: E402
 refuse_unsafe_settings()
 
 bridge = sockets.Bridge(is_ending=lambda: gate.is_closed)
+rest.serve(bridge)
 
 #: Plain ASGI routes, served before Django's. The access walk reads this list as well.
 asgi_urlpatterns = [

@@ -84,7 +84,7 @@ def body_limit(path: str) -> int:
         return int(settings.ROOCLOUD_EVENT_BODY_LIMIT)
     if path.startswith("/proxy/"):
         return int(settings.ROOCLOUD_COMPLETION_BODY_LIMIT)
-    if path == "/socket.io/":
+    if path in ("/socket.io/", "/api/bridge/commands"):  # with images
         return int(settings.ROOCLOUD_EVENT_BODY_LIMIT)
     if path == _UPLOADS:
         return int(settings.ROOCLOUD_IMPORT_BODY_LIMIT)

@@ -14,7 +14,7 @@ import msgspec
 from django.db import DatabaseError
 from django.utils import timezone
 
-from bridge import events, packets
+from bridge import command_events, packets
 from bridge.devices import orders, registry, translation
 from bridge.devices.orders import Order, Placed
 from bridge.devices.schemas import Envelope, Facts
@@ -91,7 +91,7 @@ async def _to_editor(hub: Hub, peer: Peer, envelope: Envelope, order: Order) -> 
         return _rejected(envelope, fault.code, fault)
     if command is None:
         return _rejected(envelope, "unsupported")
-    answer = await events.give(hub, peer, command)
+    answer = await command_events.give(hub, command, by=peer.standing, device=peer.device)
     if not answer["success"]:
         return _rejected(envelope, answer["error"])
     return _accepted(envelope, "queued" if answer["queued"] else "delivered")

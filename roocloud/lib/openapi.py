@@ -18,7 +18,8 @@ def _inlined(node: Any, components: dict[str, Any]) -> Any:
         return {
             key: _inlined(value, components)
             for key, value in node.items()
-            if (key, value) != ("required", [])  # OpenAPI wants it non-empty or absent
+            # OpenAPI wants it non-empty or absent; a discriminator would name what is inlined.
+            if (key, value) != ("required", []) and key != "discriminator"
         }
     if isinstance(node, list):
         return [_inlined(value, components) for value in node]

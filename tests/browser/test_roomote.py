@@ -79,7 +79,7 @@ def test_an_editor_appears_works_asks_and_leaves(world, token, open_page):
     asks = question(5)["message"]
     waiting = instance(taskAsk=asks, task={"taskStatus": "interactive", "tokenUsage": USAGE})
     editor.emit("extension:heartbeat", waiting)
-    page.wait_for_selector("[data-section=needs] .editors__row >> text=Run npm test")
+    page.wait_for_selector("[data-section=needs] roomote-question >> text=npm test")
     assert page.title().startswith("(1) ")
     world.editor(token, window="window-2").emit(
         "extension:register",
@@ -246,7 +246,7 @@ def test_drafts_are_forgotten_at_sign_out(world, token, open_page):
     page.click("summary[aria-label^='Account menu']")
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("link", name="Sign in").first.wait_for()
-    assert page.evaluate(kept) == []
+    page.wait_for_function(f"{kept}.length === 0")
 
 
 def test_an_old_sign_in_may_watch_but_not_command(world, token, alice, visitor):
