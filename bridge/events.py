@@ -177,18 +177,23 @@ async def task_event(hub: Hub, peer: Peer, event_: TaskEvent, payload: str) -> N
         for command_id, awaited in list(peer.awaited.items()):
             if effects.confirmed_by_message(awaited, event_):
                 _confirm(hub, peer, command_id)
-    question = peer.questions.get(event_.task_id)
-    if (asked := effects.asked(event_)) is not None:
-        if question is None or question.ts != asked:
-            peer.questions[event_.task_id] = Question(asked, _now_ms())
-    elif question is not None and effects.is_answered(question, event_):
-        del peer.questions[event_.task_id]
+    _note_question(peer, event_)
     hub.emit(room, packets.event("task:relayed_event", payload))
     if hub.is_heard(devices := devices_room(peer.standing.user_id)) and peer.instance:
         for frame in translation.told(event_, payload, source=peer.instance.instance_id):
             hub.emit(devices, frame)
     if peer.standing.is_watched:
         hub.show(watched_room(peer), packets.event("watch:task_event", payload))
+
+
+def _note_question(peer: Peer, event_: TaskEvent) -> None:
+    """What the task waits for, as far as its messages say."""
+    question = peer.questions.get(event_.task_id)
+    if (asked := effects.asked(event_)) is not None:
+        if question is None or question.ts != asked:
+            peer.questions[event_.task_id] = Question(asked, _now_ms())
+    elif question is not None and effects.is_answered(question, event_):
+        del peer.questions[event_.task_id]
 
 
 def _joined(task_id: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ const SAID = {
 };
 const ASKED = { __proto__: null, tool: "Is about to use a tool", command: "Is about to run", followup: "Is about to ask" };
 const MENTIONED_MS = 3_000; // within which an editor mentions a question that it raised
-const UNTOUCHED_MS = 15_000; // after which nothing more is being written
+const UNTOUCHED_MS = 3_500; // after which what is recorded counts: the rest may have been missed (D8)
 const RECORDED_MS = 2_000; // after which the block of a whole message is the whole one too
 const MOST_SAID = 100;
 const NEAR_END = 120;
@@ -55,7 +55,7 @@ export class RoomoteView extends HTMLElement {
     const { signal } = this.stop;
     this.on("state", () => this.show());
     addEventListener("scroll", () => (this.isPinned = this.isAtEnd()), { signal, passive: true });
-    this.timer = setInterval(() => this.settle(), 2_000);
+    this.timer = setInterval(() => this.settle(), 1_000);
   }
 
   /** What the link tells. @param {string} name @param {(detail: any) => void} act */

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.actors import TokenKind
 from accounts.models import ApiKey
-from bridge.models import Instance
+from bridge.models import Command, Instance
 from credits import actions as credit
 from credits import top_ups
 from credits.budgets import put_budget
@@ -37,7 +37,7 @@ ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "mask_id", "session_id", "organization_id", "user_id",
     "invitation_id", "domain_id", "key_id", "budget_id", "completion_id", "import_id", "instance_id",
-    "top_up_id", "device_id", "device_pk",
+    "top_up_id", "device_id", "device_pk", "command_id",
     "subscription_id",
 }  # fmt: skip
 PROTECTED = [r for r in ROUTES if r.view is not None and r.access and r.access.who != "public"]
@@ -140,6 +140,10 @@ def world(alice, bob, mallory, acme, evil):
     device = paired.paired(alice, "canary-device", name=CANARY).device
     waiting = paired.waiting(device)
     browser = factories.subscription(alice, label=CANARY)
+    command = Command.unscoped.create(
+        id="cmd_canary", key=CANARY, sender=alice, kind="start_task", state="failed",
+        given_at=at, settled_at=at,
+    )  # fmt: skip
     mask = guard.mask_text(task=share.task, text="prompt", by=actor, at=at)
     return {
         "task_id": "task-1",
@@ -161,6 +165,7 @@ def world(alice, bob, mallory, acme, evil):
         "completion_id": completion.pk,
         "import_id": run.pk,
         "instance_id": editor.instance_id,
+        "command_id": command.pk,
         "device_id": device.device_id,
         "device_pk": device.pk,
         "key": waiting.key,
@@ -322,6 +327,8 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/usage/{world['completion_id']}",
         f"/tasks/import/{world['import_id']}",
         f"/roomote/{world['instance_id']}",
+        f"/api/bridge/instances/{world['instance_id']}",
+        f"/api/bridge/commands/{world['command_id']}",
         "/roomote/devices",
         f"/roomote/devices/{world['device_pk']}",
         f"/roomote/devices/{world['device_pk']}/remove",
