@@ -182,7 +182,14 @@ class Commands(DeviceView):
 
 
 class OneCommand(DeviceView):
-    """``DELETE /api/devices/{deviceId}/commands/{id}``: take back what did not go out yet."""
+    """``GET /api/devices/{deviceId}/commands/{id}``: what became of it (N7). ``DELETE``: take back
+    what did not go out yet."""
+
+    @extend_schema(operation_id="api_devices_command", responses=OBJECT)
+    def get(self, request: Request, device_id: str, key: str) -> Response:
+        device = registry.find(self.actor, device_id)
+        row = queue.find(device=device, key=key, by=self.actor)
+        return Response({"command": _waiting(row) | {"error": row.reason}})
 
     @extend_schema(responses=OBJECT)
     def delete(self, request: Request, device_id: str, key: str) -> Response:

@@ -223,7 +223,9 @@ def _known(orders: Sequence[Order]) -> dict[tuple[str, str], QueuedCommand]:
         owner_id__in={order.by.user_id for order in orders},
         key__in={order.key for order in orders},
     )
-    return {(row.owner_id, row.key): row for row in rows.defer("payload")}
+    return {
+        (row.owner_id, row.key): row for row in rows.only("owner", "key", "fingerprint", "state")
+    }
 
 
 def _free(targets: Iterable[Device]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, Window
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from accounts.actors import Actor
@@ -88,7 +88,7 @@ def claim(reaches: Sequence[Reach], *, at: datetime) -> tuple[list[Outgoing], li
         ]
         # Locked, so that nobody takes back, ends or claims them meanwhile.
         rows = QueuedCommand.unscoped.open().filter(pk__in=picked).order_by("pk")
-        locked = list(rows.select_for_update(of=("self",)).select_related("source", "target"))
+        locked = list(_with_names(rows.select_for_update(of=("self",))))
         silent = [
             row
             for row in locked
@@ -102,6 +102,13 @@ def claim(reaches: Sequence[Reach], *, at: datetime) -> tuple[list[Outgoing], li
         update_rows(QueuedCommand, [_sent(row, at=at) for row in going])
     going.sort(key=lambda row: (-row.priority, row.pk))
     return [_outgoing(row) for row in going], ended
+
+
+def _with_names(rows: QuerySet[QueuedCommand]) -> QuerySet[QueuedCommand]:
+    """With what their devices call themselves, and nothing else of these."""
+    fields = [field.name for field in QueuedCommand._meta.concrete_fields]
+    names = ("source__device_id", "target__device_id")
+    return rows.select_related("source", "target").only(*fields, *names)
 
 
 def _takes(free: dict[str, int], target_pk: str) -> bool:
@@ -221,8 +228,7 @@ def expire(*, at: datetime) -> list[Ended]:
     """End what waited for too long. Those of this call."""
     with transaction.atomic():
         due = QueuedCommand.unscoped.open().filter(expires_at__lte=at).order_by("pk")
-        locked = due.select_for_update(of=("self",)).select_related("source", "target")
-        rows = list(locked[:_AT_ONCE])
+        rows = list(_with_names(due.select_for_update(of=("self",)))[:_AT_ONCE])
         return _settle_rows(rows, State.EXPIRED, "not_delivered_in_time", at=at)
 
 
@@ -249,15 +255,22 @@ def waiting(actor: Actor, device: Device) -> list[QueuedCommand]:
     return list(ordered[: settings.ROOCLOUD_DEVICE_QUEUE])
 
 
+def find(*, device: Device, key: str, by: Actor) -> QueuedCommand:
+    """A command for a device of the actor's, also one that ended. Raises NotFound."""
+    rows = QueuedCommand.objects.visible_to(by).filter(target=device, key=key)
+    row = rows.select_related("source").first()
+    if row is None:
+        raise NotFound("There is no such command")
+    return row
+
+
 def cancel(*, device: Device, key: str, by: Actor, at: datetime) -> None:
     """Take back a command that did not go out yet.
 
     Raises NotFound for what is not in the queue of that device of the actor's, and Conflict for
     what went out or ended before.
     """
-    row = QueuedCommand.objects.visible_to(by).filter(target=device, key=key).first()
-    if row is None:
-        raise NotFound("There is no such command")
+    row = find(device=device, key=key, by=by)
     ended = {"state": State.CANCELLED, "settled_at": at, "payload": ""}
     with transaction.atomic():
         if not QueuedCommand.unscoped.filter(pk=row.pk, state=State.PENDING).update(**ended):

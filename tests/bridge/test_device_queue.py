@@ -278,6 +278,8 @@ class TestOverHttp:
 
         one = f"{PATH}/command-1"
         assert client.delete(one, headers=bearer(phone)).json()["status"] == "cancelled"
+        told = client.get(one, headers=bearer(phone)).json()["command"]
+        assert (told["id"], told["status"]) == ("command-1", "cancelled")
 
         assert client.delete(one, headers=bearer(phone)).status_code == 409
         assert client.delete(f"{PATH}/command-2", headers=bearer(phone)).status_code == 404
