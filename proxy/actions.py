@@ -65,6 +65,23 @@ def put_upstream(
     return upstream
 
 
+def switch_off(*, upstream: Upstream, by: Actor | None, at: datetime) -> None:
+    """Ask nothing of an upstream any more. Models that nobody else completes are not offered."""
+    with transaction.atomic():
+        rows = Upstream.unscoped.select_for_update().filter(pk=upstream.pk, enabled=True)
+        if not (found := rows.first()):
+            return
+        found.enabled = False
+        found.save(update_fields=["enabled"])
+        audit.record(
+            action="upstream.switched_off",
+            actor=by,
+            target_kind="upstream",
+            target_id=found.pk,
+            at=at,
+        )
+
+
 def _has_key(upstream: Upstream, api_key: str) -> bool:
     try:
         return upstream.api_key() == api_key

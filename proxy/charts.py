@@ -122,12 +122,13 @@ def _title(
 
 
 def round_up(value: int) -> int:
-    """To 1, 2, 2.5 or 5 and zeros, and to four or more, so that ticks are round numbers."""
-    size: int = 10 ** max(len(str(max(value, 1))) - 1, 0)
-    found = next(
-        size * tenths // 10 for tenths in (10, 20, 25, 50, 100) if size * tenths >= value * 10
-    )
-    return max(found, _TICKS)
+    """To one digit and zeros, so that each quarter of it is a round number too."""
+    size = 1
+    while True:
+        for digit in (1, 2, 4, 6, 8):
+            if digit * size >= value and digit * size % _TICKS == 0:
+                return digit * size
+        size *= 10
 
 
 def spark(values: Sequence[int]) -> str:

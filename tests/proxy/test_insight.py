@@ -133,7 +133,7 @@ class TestTheChart:
             )  # fmt: skip
         lines = {line.label: line.y for line in look(month).chart.lines}
         assert set(lines) == {"Daily budget: $5.00", "A day's part of the monthly budget: $10.00"}
-        assert [*lines.values()] == [charts.HEIGHT / 2, None]
+        assert [*lines.values()] == [charts.HEIGHT / 6, None]
         (of_bob,) = look(month, member=bob.pk).chart.lines
         assert of_bob.label == "Daily budget: $2.00"
         (of_model,) = look(month, model="v/one").chart.lines
@@ -164,7 +164,7 @@ class TestTheChart:
 
     @pytest.mark.parametrize(
         ("value", "top"),
-        [(0, 4), (1, 4), (7, 10), (10, 10), (11, 20), (21, 25), (26, 50), (51, 100)],
+        [(0, 4), (1, 4), (7, 8), (10, 20), (20, 20), (21, 40), (51, 60), (99, 100)],
     )
     def test_ends_at_a_round_number(self, value, top):
         assert charts.round_up(value) == top
