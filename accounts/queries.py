@@ -1,8 +1,10 @@
 """Reads of people and their sign-ins, for pages."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
+from allauth.account.models import EmailAddress
 from django.contrib.auth.models import Permission
 from django.db.models import Count, Max, Q
 from django.db.models.functions import TruncDate
@@ -14,6 +16,21 @@ from accounts.models import ApiKey, ClientSession, User
 def has_client(actor: Actor, *, at: datetime) -> bool:
     """Whether an editor, a command line or a job of the person is signed in."""
     return ClientSession.objects.visible_to(actor).alive(at).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A sign-in outside of the browser. name: such as ``VS Code``."""
+
+    name: str
+    seen_at: datetime
+
+
+def last_client(actor: Actor, *, at: datetime) -> Client | None:
+    """Of the editors, command lines and jobs that are signed in, the one that was heard of last."""
+    rows = ClientSession.objects.visible_to(actor).alive(at).order_by("-last_seen_at", "pk")
+    found = rows.first()
+    return Client(found.label or found.get_kind_display(), found.last_seen_at) if found else None
 
 
 def email_of(user_id: str) -> str | None:
@@ -30,6 +47,12 @@ def active_emails(user_ids: Iterable[str]) -> dict[str, str]:
 def lock(user_id: str) -> None:
     """Let whoever changes things of this person wait for the end of the caller's transaction."""
     User.objects.select_for_update().filter(pk=user_id).first()
+
+
+def verified_emails(user_id: str) -> set[str]:
+    """The addresses that the person has proven to be theirs, in lower case."""
+    rows = EmailAddress.objects.filter(user_id=user_id, verified=True)
+    return {email.lower() for email in rows.values_list("email", flat=True)}
 
 
 def names(user_ids: Iterable[str]) -> dict[str, str]:

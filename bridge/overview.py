@@ -203,6 +203,12 @@ def count(actor: Actor, *, at: datetime) -> tuple[int, int]:
     return len(states), states.count(State.NEEDS)
 
 
+def last_seen(actor: Actor) -> datetime | None:
+    """When an editor of the actor was last heard of here."""
+    rows = Instance.objects.visible_to(actor).order_by("-last_seen_at")
+    return rows.values_list("last_seen_at", flat=True).first()
+
+
 def find(actor: Actor, instance_id: str, *, at: datetime) -> Editor | None:
     """One of the actor's own, by the editor's id of it."""
     row = Instance.objects.visible_to(actor).filter(instance_id=instance_id).first()

@@ -18,6 +18,9 @@ from roocloud.lib.money import MAX_NANOS
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound
 from roocloud.lib.text import clean_label
 
+#: Requests that a start page shows.
+_MOST_SHOWN = 5
+
 
 class AlreadyAsked(Conflict):
     code = "already_asked"
@@ -26,6 +29,14 @@ class AlreadyAsked(Conflict):
 def may_grant(actor: Actor) -> bool:
     """Whether the actor may add credit to accounts, their own and others'. One query."""
     return actor.is_staff and people.may(actor.user_id, policy.GRANT)
+
+
+def to_answer(actor: Actor) -> tuple[list[TopUp], int]:
+    """What waits for the actor: of colleagues in their organization, for its owners and admins; and
+    how much on the whole server, for who may grant it. Three queries at most."""
+    own = TopUp.objects.visible_to(actor).waiting().exclude(asked_by_id=actor.user_id)
+    of_organization = list(own.order_by("-asked_at", "pk")[:_MOST_SHOWN])
+    return of_organization, TopUp.unscoped.waiting().count() if may_grant(actor) else 0
 
 
 def ask(*, by: Actor, amount_nanos: int, reason: str, key: str, at: datetime) -> TopUp:

@@ -22,6 +22,7 @@ class ExtensionSettings(BearerView):
         mine = user_settings.current(user_id=self.actor.user_id, at=at)
         etag = f'"{version}-{mine.version}"'
         revalidation.note(self.actor, etag, newest=newest, at=at)
+        queries.note_fetch(self.actor, at=at)
         headers = {"ETag": f"W/{etag}", **revalidation.HEADERS}
         if revalidation.matches(request.headers.get("If-None-Match", ""), etag):
             return Response(status=304, headers=headers)

@@ -8,6 +8,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from accounts import invitations, memberships
+from accounts import queries as people_of
 from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
@@ -16,6 +17,7 @@ from orgs.policy import ADMIN_ROLES, RemotePolicy
 from roocloud.lib import caching
 
 _DOCUMENT_CACHED_S = 3600
+_FETCH_REMEMBERED_S = 30 * 24 * 3600
 
 
 class Memberships:
@@ -99,6 +101,31 @@ class Invitations:
 
 def verified_domain_ids() -> list[str]:
     return list(Domain.unscoped.verified().order_by("pk").values_list("pk", flat=True))
+
+
+def invitations_to(actor: Actor, *, at: datetime) -> list[tuple[str, datetime]]:
+    """(organization, until when) of the invitations to addresses that the actor has verified. Their
+    links are in the mails alone, which is what proves the address (B7). Two queries."""
+    emails = people_of.verified_emails(actor.user_id)
+    rows = Invitation.unscoped.live(at).filter(email__in=emails)
+    rows = rows.exclude(organization__memberships__user_id=actor.user_id)
+    return list(rows.order_by("expires_at", "pk").values_list("organization__name", "expires_at"))
+
+
+def note_fetch(actor: Actor, *, at: datetime) -> None:
+    """That an editor fetched its settings, for the check of a connection."""
+    caching.remember(_fetched(actor), at.isoformat(), seconds=_FETCH_REMEMBERED_S)
+
+
+def last_fetch(actor: Actor) -> datetime | None:
+    """When an editor of the actor last fetched settings that were new to it, within a month. None
+    also after the end of a cache that lived in one process."""
+    known: str | None = caching.recall(_fetched(actor))
+    return datetime.fromisoformat(known) if known else None
+
+
+def _fetched(actor: Actor) -> str:
+    return f"orgs.settings.fetched.{actor.user_id}"
 
 
 def settings_version(actor: Actor, *, at: datetime) -> int:

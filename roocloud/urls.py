@@ -6,12 +6,13 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSpli
 
 from roocloud import audit_pages, links
 from roocloud.health import health
-from roocloud.home import connect, home
+from roocloud.home import check_connection, connect, home
 from roocloud.metrics import admin_metrics, metrics
 
 urlpatterns = [
     path("", home, name="home"),
     path("connect", connect, name="connect"),
+    path("connect/check", check_connection, name="check-connection"),
     path("health", health),
     path("metrics", metrics),
     path("api/admin/metrics", admin_metrics),

@@ -1,8 +1,18 @@
 """Reads of telemetry, for pages."""
 
-from django.db.models import Count
+from datetime import datetime
 
-from telemetry.models import Backfill
+from django.db.models import Count, Max
+
+from accounts.actors import Actor
+from telemetry.models import Backfill, Event
+
+
+def last_event(actor: Actor) -> datetime | None:
+    """When an editor of the actor last reported something."""
+    rows = Event.unscoped.filter(user_id=actor.user_id)
+    last: datetime | None = rows.aggregate(at=Max("received_at"))["at"]
+    return last
 
 
 def backfill_states() -> dict[str, int]:

@@ -80,7 +80,9 @@ class TestTheList:
 
         page = mine.get("/").content.decode()
 
-        assert "1 of your editors waits for you" in page
+        assert page.count("waits for you") == 1
+        assert 'href="/roomote/asks"' in page
+        assert 'href="/roomote/gone"' not in page
 
     def test_says_what_to_do_when_it_is_empty(self, mine):
         page = mine.get("/roomote").content.decode()

@@ -57,7 +57,7 @@ def test_a_number_leads_to_its_explanation_and_to_a_limit(visitor, completed, al
     assert int(bar.get_attribute("value")) > 0
     mine.look("budgets-one")
     assert Budget.unscoped.get().limit_nanos == 7 * USD // 100
-    assert "begins anew" in mine.go("/").inner_text(".notices")
+    assert "begins anew" in mine.go("/").inner_text("main")
 
     mine.go("/budgets")
     page.click("a:has-text('Remove')")
