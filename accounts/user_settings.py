@@ -57,6 +57,13 @@ def current(*, user_id: str, at: datetime) -> UserSettings:
     return row or _create(user_id, at=at)
 
 
+def look(*, user_id: str) -> dict[str, Any]:
+    """UserSettingsData of a person without making it: until their first read, the default under no
+    version."""
+    row = UserSettings.unscoped.filter(pk=user_id).first()
+    return document(row or UserSettings(user_id=user_id, version=0, document=DEFAULT))
+
+
 def _create(user_id: str, *, at: datetime) -> UserSettings:
     with transaction.atomic():
         # The person's row is the lock: of two first reads, one makes the settings.

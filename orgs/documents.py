@@ -36,11 +36,29 @@ Provider = Literal[
 ]  # fmt: skip
 
 
-class _Object(Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+#: Where a client finds the model of a profile of a provider. It finds none of other providers.
+MODEL_KEYS = {
+    "litellm": "litellm_model_id",
+    "lmstudio": "lm_studio_model_id",
+    "ollama": "ollama_model_id",
+    "openai": "open_ai_model_id",
+    "openrouter": "open_router_model_id",
+    "requesty": "requesty_model_id",
+    "unbound": "unbound_model_id",
+    "vscode-lm": "vs_code_lm_model_selector",
+    **dict.fromkeys(
+        ["anthropic", "bedrock", "deepseek", "fireworks", "gemini", "mistral", "openai-native",
+         "sambanova", "vertex", "xai"],
+        "api_model_id",
+    ),
+}  # fmt: skip
+
+
+class Object(Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
     """Unknown keys are refused: to a client they mean nothing, so they are slips."""
 
 
-class CloudSettings(_Object):
+class CloudSettings(Object):
     """protocol/settings.md §3"""
 
     record_task_messages: bool | UnsetType = UNSET
@@ -52,7 +70,7 @@ class CloudSettings(_Object):
     llm_enhanced_features_enabled: bool | UnsetType = UNSET
 
 
-class DefaultSettings(_Object):
+class DefaultSettings(Object):
     """protocol/settings.md §4. No released client applies them; all of them check them."""
 
     enable_checkpoints: bool | UnsetType = UNSET
@@ -70,12 +88,12 @@ class DefaultSettings(_Object):
     terminal_compress_progress_bar: bool | UnsetType = UNSET
 
 
-class AllowedProvider(_Object):
+class AllowedProvider(Object):
     allow_all: bool
     models: list[Name] | UnsetType = UNSET
 
 
-class AllowList(_Object):
+class AllowList(Object):
     """protocol/settings.md §6"""
 
     allow_all: bool
@@ -90,22 +108,44 @@ class AllowList(_Object):
             return False
         return entry.allow_all or (entry.models is not UNSET and model in entry.models)
 
+    def lets_run(self, profile: "ProviderProfile") -> bool:
+        """Whether a client lets its user run a profile: a provider whose model it cannot find
+        needs its entry to allow all."""
+        if self.allow_all:
+            return True
+        entry = self.providers.get(str(profile.api_provider))
+        if entry is None or entry.allow_all:
+            return entry is not None
+        return entry.models is not UNSET and profile.model in entry.models
 
-class Features(_Object):
+
+class Features(Object):
     roomote_control_enabled: bool | UnsetType = UNSET
 
 
-class ModelSelector(_Object):
+class ModelSelector(Object):
     vendor: Text | UnsetType = UNSET
     family: Text | UnsetType = UNSET
     version: Text | UnsetType = UNSET
     id: Text | UnsetType = UNSET
 
 
-Effort = Literal["disable", "none", "minimal", "low", "medium", "high", "xhigh"]
+class ModelInfo(Object):
+    """What an OpenAI-compatible model can do and costs, where no client can know."""
+
+    context_window: Number
+    supports_prompt_cache: bool
+    max_tokens: Number | UnsetType | None = UNSET
+    max_thinking_tokens: Number | UnsetType | None = UNSET
+    supports_images: bool | UnsetType = UNSET
+    input_price: Number | UnsetType = UNSET
+    output_price: Number | UnsetType = UNSET
+    cache_writes_price: Number | UnsetType = UNSET
+    cache_reads_price: Number | UnsetType = UNSET
+    description: Text | UnsetType = UNSET
 
 
-class ProviderProfile(_Object):
+class ProviderProfile(Object):
     """protocol/settings.md §5. It has no key for any secret: a client would keep some of them."""
 
     id: Annotated[str, Meta(pattern=r"^cloud_[A-Za-z0-9_-]{1,80}$")] | UnsetType = UNSET
@@ -140,11 +180,17 @@ class ProviderProfile(_Object):
     aws_model_context_window: Number | UnsetType = UNSET
     aws_bedrock_endpoint_enabled: bool | UnsetType = UNSET
     aws_bedrock_endpoint: Text | UnsetType = UNSET
+    aws_bedrock_1m_context: bool | UnsetType = msgspec.field(
+        default=UNSET, name="awsBedrock1MContext"
+    )
+    aws_bedrock_service_tier: Literal["STANDARD", "FLEX", "PRIORITY"] | UnsetType = UNSET
     vertex_key_file: Text | UnsetType = UNSET
     vertex_project_id: Text | UnsetType = UNSET
     vertex_region: Text | UnsetType = UNSET
+    vertex_1m_context: bool | UnsetType = msgspec.field(default=UNSET, name="vertex1MContext")
     open_ai_base_url: Text | UnsetType = UNSET
     open_ai_model_id: Text | UnsetType = UNSET
+    open_ai_custom_model_info: ModelInfo | UnsetType | None = UNSET
     open_ai_r1_format_enabled: bool | UnsetType = UNSET
     open_ai_use_azure: bool | UnsetType = UNSET
     azure_api_version: Text | UnsetType = UNSET
@@ -180,23 +226,33 @@ class ProviderProfile(_Object):
     zai_api_line: Literal["international_coding", "china_coding"] | UnsetType = UNSET
     qwen_code_oauth_path: Text | UnsetType = UNSET
     vercel_ai_gateway_model_id: Text | UnsetType = UNSET
+    codebase_index_open_ai_compatible_base_url: Text | UnsetType = UNSET
+    codebase_index_open_ai_compatible_model_dimension: Number | UnsetType = UNSET
+
+    @property
+    def model(self) -> str:
+        """The model as a client finds it for the allow list; empty if it finds none."""
+        found = getattr(self, MODEL_KEYS.get(str(self.api_provider), ""), UNSET)
+        if isinstance(found, ModelSelector):
+            found = found.id
+        return "" if found is UNSET else str(found)
 
 
-class McpParameter(_Object):
+class McpParameter(Object):
     name: Name
     key: Name
     placeholder: Text | UnsetType = UNSET
     optional: bool | UnsetType = UNSET
 
 
-class McpMethod(_Object):
+class McpMethod(Object):
     name: Name
     content: Annotated[str, Meta(min_length=1, max_length=100_000)]
     parameters: list[McpParameter] | UnsetType = UNSET
     prerequisites: list[Text] | UnsetType = UNSET
 
 
-class Mcp(_Object):
+class Mcp(Object):
     """protocol/tasks-and-telemetry.md §9"""
 
     id: Name
@@ -211,7 +267,7 @@ class Mcp(_Object):
     parameters: list[McpParameter] | UnsetType = UNSET
 
 
-class OrganizationSettings(_Object):
+class OrganizationSettings(Object):
     """protocol/settings.md §2, without ``version``, which is the revision's."""
 
     default_settings: DefaultSettings
@@ -245,12 +301,12 @@ DEFAULT = OrganizationSettings(
 
 def parse(document: Any) -> OrganizationSettings:
     """A document from JSON. Raises InvalidInput naming the path of what a client would reject."""
-    _check_text(document)
+    check_text(document)
     settings = wire.convert(document, OrganizationSettings)
     _check_allow_list(settings.allow_list)
     if settings.mcps is not UNSET:
         for index, mcp in enumerate(settings.mcps):
-            _check_mcp(mcp, f"mcps[{index}]")
+            check_mcp(mcp, f"mcps[{index}].")
     return settings
 
 
@@ -265,44 +321,55 @@ def dump(settings: OrganizationSettings) -> dict[str, Any]:
     return document
 
 
-def _check_text(value: Any, path: str = "") -> None:
-    """A lone surrogate cannot be sent as UTF-8, and PostgreSQL stores no NUL: either would answer
-    every member with an error instead of settings."""
+def check_text(value: Any, path: str = "") -> None:
+    """Raises InvalidInput for text that one of our stores or lines would not carry.
+
+    A lone surrogate cannot be sent as UTF-8, and PostgreSQL stores no NUL: either would answer
+    every member with an error instead of settings.
+    """
     if isinstance(value, str) and not is_storable(value):
         raise InvalidInput("must not hold NUL or half a character", field=path or None)
     if isinstance(value, list):
         for index, item in enumerate(value):
-            _check_text(item, f"{path}[{index}]")
+            check_text(item, f"{path}[{index}]")
     if isinstance(value, dict):
         for key, item in value.items():
-            _check_text(key, path)
-            _check_text(item, f"{path}.{key}" if path else key)
+            check_text(key, path)
+            check_text(item, f"{path}.{key}" if path else key)
 
 
 def _check_allow_list(allow_list: AllowList) -> None:
-    """No client can match a ``models`` list for this server's own models (trap 18)."""
-    entry = allow_list.providers.get("roo")
-    if not allow_list.allow_all and entry and not entry.allow_all:
-        raise InvalidInput(
-            "No editor can match a list of models here, so nobody could use any of them. Set "
-            "allowAll to true and choose the visible models of this server instead.",
-            field="allowList.providers.roo",
-        )
+    """Clients find the model of a profile for some providers alone (trap 18)."""
+    for name, entry in allow_list.providers.items():
+        if not allow_list.allow_all and not entry.allow_all and name not in MODEL_KEYS:
+            raise InvalidInput(
+                "No editor can match a list of models here, so nobody could use any of them. Set "
+                "allowAll to true"
+                + (
+                    " and choose the visible models of this server instead."
+                    if name == "roo"
+                    else ", or leave the provider out."
+                ),
+                field=f"allowList.providers.{name}",
+            )
 
 
-def _check_url(url: str, path: str) -> None:
+def check_url(url: str, path: str) -> None:
+    """Raises InvalidInput for what a client would take for no URL. path: of the field."""
     if not is_web_url(url):
         raise InvalidInput("must be an http or https URL of a host", field=path)
 
 
-def _check_mcp(mcp: Mcp, path: str) -> None:
-    _check_url(mcp.url, f"{path}.url")
+def check_mcp(mcp: Mcp, inside: str = "") -> None:
+    """What the declared types cannot say of an MCP server. inside: where it is, with a dot at the
+    end. Raises InvalidInput."""
+    check_url(mcp.url, f"{inside}url")
     if mcp.author_url is not UNSET:
-        _check_url(mcp.author_url, f"{path}.authorUrl")
+        check_url(mcp.author_url, f"{inside}authorUrl")
     contents = (
-        [(f"{path}.content", mcp.content)]
+        [(f"{inside}content", mcp.content)]
         if isinstance(mcp.content, str)
-        else [(f"{path}.content[{i}].content", m.content) for i, m in enumerate(mcp.content)]
+        else [(f"{inside}content[{i}].content", m.content) for i, m in enumerate(mcp.content)]
     )
     for where, content in contents:
         try:

@@ -13,7 +13,14 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from accounts.actors import Actor
-from orgs.models import Invitation, Membership, Organization, SettingsRevision
+from orgs.models import (
+    Invitation,
+    MarketplaceItem,
+    Membership,
+    Organization,
+    SettingsDraft,
+    SettingsRevision,
+)
 
 #: Of what is read at once for a file.
 _BATCH = 500
@@ -86,6 +93,8 @@ class _Own:
         members = Membership.unscoped.filter(**mine).annotate_addresses()
         invitations = Invitation.unscoped.filter(**mine)
         revisions = SettingsRevision.unscoped.filter(**mine)
+        drafts = SettingsDraft.unscoped.filter(**mine)
+        items = MarketplaceItem.unscoped.filter(**mine)
         organization = Organization.unscoped.filter(pk=actor.organization_id)
         yield "organization.jsonl", _rows(organization, "id", "name", "slug", "created_at")
         yield "members.jsonl", _rows(members, "user_id", "email", "role", "created_at", "id")
@@ -98,8 +107,19 @@ class _Own:
         )  # fmt: skip
         yield (
             "settings.jsonl",
-            _rows(revisions, "version", "made_by_id", "made_at", "note", "document", key="version"),
-        )
+            _rows(
+                revisions, "version", "made_by_id", "approved_by_id", "made_at", "note", "document",
+                key="version",
+            ),
+        )  # fmt: skip
+        yield (
+            "proposed-settings.jsonl",
+            _rows(
+                drafts, "id", "author_id", "base_version", "note", "document", "changed_at",
+                "proposed_at", "decided_at", "decided_by_id", "version",
+            ),
+        )  # fmt: skip
+        yield "marketplace.jsonl", _rows(items, "id", "kind", "document", "changed_at")
 
     def clear(self, organization_id: str, *, at: datetime) -> None:
         """This room clears itself when a deletion begins; see orgs.actions.deletion."""

@@ -5,10 +5,9 @@ from typing import Any
 
 from django import forms
 
-from orgs import documents
+from orgs import texts
 from orgs.models import Role
-from roocloud.lib import wire
-from roocloud.lib.refusals import Refusal
+from roocloud.lib.refusals import InvalidInput, Refusal
 
 
 class OrganizationForm(forms.Form):
@@ -107,24 +106,78 @@ class RestoreForm(forms.Form):
     previewed = forms.CharField(widget=forms.HiddenInput, required=False)  # the difference's seal
 
 
-class SettingsForm(RestoreForm):
-    document = forms.CharField(
-        label="Settings",
-        strip=False,
-        widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false"}),
-    )
+class NoteForm(RestoreForm):
     note = forms.CharField(
         label="Why", max_length=500, required=False, help_text="Kept in the history."
     )
 
-    def clean_document(self) -> dict[str, Any]:
-        """The JSON of the text, as it would be stored."""
-        text: str = self.cleaned_data["document"]
+
+class TextForm(forms.Form):
+    """The whole document as text, or a file of it, which wins."""
+
+    use_required_attribute = False
+    document = forms.CharField(
+        label="Settings",
+        strip=False,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false"}),
+    )
+    file = forms.FileField(
+        label="Or a file",
+        required=False,
+        help_text="JSON if its name ends in .json, else YAML.",
+        widget=forms.FileInput(attrs={"accept": ".json,.yaml,.yml"}),
+    )
+    form = forms.ChoiceField(choices=[("json", "JSON"), ("yaml", "YAML")], widget=forms.HiddenInput)
+    read_version = forms.IntegerField(widget=forms.HiddenInput)
+
+    def clean(self) -> dict[str, Any]:
+        """``value``: what the text or the file says, as JSON."""
+        given = self.cleaned_data
+        upload = given.get("file")
         try:
-            value = wire.loads(text.encode("utf-8", "surrogatepass"))
-            return documents.dump(documents.parse(value))
+            if upload:
+                given["value"] = _read_file(upload)
+            else:
+                given["value"] = texts.read(given.get("document", ""), given.get("form", "json"))
         except Refusal as refusal:
-            raise forms.ValidationError(described(refusal)) from None
+            self.add_error("file" if upload else "document", described(refusal))
+        return given
+
+
+class ItemsForm(forms.Form):
+    """Items of the marketplace from a file."""
+
+    use_required_attribute = False
+    file = forms.FileField(
+        label="A file of modes",
+        help_text="YAML or JSON, with a list of items or one.",
+        widget=forms.FileInput(attrs={"accept": ".json,.yaml,.yml"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """``value``: what the file says, as JSON."""
+        if upload := self.cleaned_data.get("file"):
+            try:
+                self.cleaned_data["value"] = _read_file(upload)
+            except Refusal as refusal:
+                self.add_error("file", described(refusal))
+        return self.cleaned_data
+
+
+class ApprovalForm(forms.Form):
+    is_demanded = forms.BooleanField(
+        required=False, label="A second owner or admin approves each change"
+    )
+
+
+def _read_file(upload: Any) -> Any:
+    """What an uploaded file of JSON or YAML says. Raises InvalidInput."""
+    try:
+        text = upload.read(4 * texts.MAX_CHARS).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput("is not UTF-8") from None
+    return texts.read(text, texts.form_of(upload.name))
 
 
 def refuse(form: forms.Form, refusal: Refusal, *, field: str | None = None) -> None:

@@ -29,6 +29,14 @@ def _domain_id() -> str:
     return new_id("dom")
 
 
+def _draft_id() -> str:
+    return new_id("draft")
+
+
+def _item_id() -> str:
+    return new_id("item")
+
+
 class Role(models.TextChoices):
     OWNER = "owner", "Owner"
     ADMIN = "admin", "Admin"
@@ -58,6 +66,7 @@ class Organization(models.Model):
     deletion_asked_by_id = models.CharField(max_length=40, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)  # when people and keys lost it
     cleared_at = models.DateTimeField(null=True, blank=True)  # the row is all that is left since
+    settings_need_approval = models.BooleanField(default=False)  # by another than who wrote them
 
     unscoped = OrganizationQuerySet.as_manager()
     objects = ScopedManager.from_queryset(OrganizationQuerySet)()
@@ -255,6 +264,7 @@ class SettingsRevision(models.Model):
     )
     document = models.JSONField()  # without "version"; protocol/settings.md §2
     made_by_id = models.CharField(max_length=40, blank=True)  # empty: the server's default
+    approved_by_id = models.CharField(max_length=40, blank=True)  # where it needed approval
     made_at = models.DateTimeField()
     note = models.CharField(max_length=500, blank=True)
 
@@ -284,3 +294,110 @@ class SettingsRevision(models.Model):
 
     def __str__(self) -> str:
         return f"Settings {self.version}"
+
+
+class SettingsDraftQuerySet(models.QuerySet["SettingsDraft"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """Those of organizations that the actor administers."""
+        return self.filter(
+            organization__memberships__user_id=actor.user_id,
+            organization__memberships__role__in=[Role.OWNER, Role.ADMIN],
+        )
+
+    def at_work(self) -> Self:
+        return self.filter(proposed_at=None)
+
+    def waiting(self) -> Self:
+        return self.filter(proposed_at__isnull=False, decided_at=None)
+
+
+class SettingsDraft(models.Model):
+    """Settings of an organization that are not in force: at work, waiting for approval, or decided.
+
+    Whatever is stored is a valid document, like that of a revision.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40, default=_draft_id, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="drafts")
+    author_id = models.CharField(max_length=40)
+    base_version = models.BigIntegerField()  # of the revision that it starts from
+    document = models.JSONField()
+    note = models.CharField(max_length=500, blank=True)
+    changed_at = models.DateTimeField()
+    proposed_at = models.DateTimeField(null=True)  # None: at work
+    decided_at = models.DateTimeField(null=True)
+    decided_by_id = models.CharField(max_length=40, blank=True)
+    version = models.BigIntegerField(null=True)  # that it became; None of one turned down
+
+    unscoped = SettingsDraftQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(SettingsDraftQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=["organization", "author_id"],
+                condition=Q(proposed_at=None),
+                name="orgs_draft_one_at_work",
+            ),
+            CheckConstraint(
+                condition=Q(decided_at=None, decided_by_id="", version=None)
+                | Q(decided_at__isnull=False, proposed_at__isnull=False),
+                name="orgs_draft_decided_after_it_was_proposed",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Draft {self.pk}"
+
+
+class MarketplaceItemQuerySet(models.QuerySet["MarketplaceItem"]):
+    def visible_to(self, actor: "Actor") -> Self:
+        """Those of organizations that the actor administers."""
+        return self.filter(
+            organization__memberships__user_id=actor.user_id,
+            organization__memberships__role__in=[Role.OWNER, Role.ADMIN],
+        )
+
+    def offered_to(self, organization_id: str | None) -> Self:
+        """What the marketplace shows to a member of the organization; None: to anybody."""
+        shown = Q(organization=None) | Q(is_for_everybody=True)
+        if organization_id is not None:
+            shown |= Q(organization_id=organization_id)
+        return self.filter(shown)
+
+
+class MarketplaceItem(models.Model):
+    """A mode or an MCP server that editors offer to install. Written by orgs.actions alone."""
+
+    class Kind(models.TextChoices):
+        MODE = "mode", "Mode"
+        MCP = "mcp", "MCP server"
+
+    id = models.CharField(primary_key=True, max_length=40, default=_item_id, editable=False)
+    organization = models.ForeignKey(  # None: of the deployment, for everybody
+        Organization, null=True, on_delete=models.CASCADE, related_name="marketplace_items"
+    )
+    kind = models.CharField(max_length=4, choices=Kind)
+    item_id = models.CharField(max_length=200)  # by which editors know it
+    name = models.CharField(max_length=200)
+    document = models.JSONField()  # as editors read it; protocol/tasks-and-telemetry.md §9
+    is_for_everybody = models.BooleanField(default=False)  # although of an organization
+    changed_at = models.DateTimeField()
+    changed_by_id = models.CharField(max_length=40, blank=True)
+
+    unscoped = MarketplaceItemQuerySet.as_manager()
+    objects = ScopedManager.from_queryset(MarketplaceItemQuerySet)()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["organization", "kind", "item_id"], name="orgs_item_once"),
+            UniqueConstraint(
+                fields=["kind", "item_id"],
+                condition=Q(organization=None),
+                name="orgs_item_once_of_deployment",
+            ),
+            CheckConstraint(condition=Q(kind__in=["mode", "mcp"]), name="orgs_item_known_kind"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

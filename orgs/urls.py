@@ -1,21 +1,27 @@
 """Routes of this room."""
 
-from django.urls import path
+from django.urls import include, path
 
 from orgs import (
     api,
     clerk,
     deletion_pages,
     domain_pages,
+    draft_pages,
     invitation_pages,
+    item_pages,
+    marketplace,
     member_pages,
     pages,
+    policy_pages,
     settings_pages,
 )
 
 urlpatterns = [
     path("api/extension-settings", api.ExtensionSettings.as_view()),
     path("api/organization-settings", api.LegacyOrganizationSettings.as_view()),
+    path("api/marketplace/modes", marketplace.marketplace, {"kind": "mode"}),
+    path("api/marketplace/mcps", marketplace.marketplace, {"kind": "mcp"}),
     path("v1/me/organization_memberships", clerk.Memberships.as_view()),
     path("v1/organizations/<str:organization_id>", clerk.OrganizationRecord.as_view()),
     path("organizations", pages.organizations, name="organizations"),
@@ -79,9 +85,35 @@ urlpatterns = [
         name="organization-settings",
     ),
     path(
-        "organizations/<str:organization_id>/settings/<int:version>/restore",
-        settings_pages.roll_back,
-        name="roll-back",
+        "organizations/<str:organization_id>/settings/",
+        include(
+            [
+                path("edit/<str:section>", policy_pages.settings_section, name="settings-section"),
+                path("profile", policy_pages.settings_profile, name="settings-profile"),
+                path("mcp", policy_pages.settings_mcp, name="settings-mcp"),
+                path("preview", policy_pages.preview_settings, name="preview-settings"),
+                path("text", settings_pages.settings_text, name="settings-text"),
+                path("review", settings_pages.review, name="review-settings"),
+                path("export", settings_pages.export_settings, name="export-settings"),
+                path("approval", draft_pages.settings_approval, name="settings-approval"),
+                path("drafts/<str:draft_id>", draft_pages.settings_draft, name="settings-draft"),
+                path("<int:version>", settings_pages.settings_version, name="settings-version"),
+                path("<int:version>/restore", settings_pages.roll_back, name="roll-back"),
+            ]
+        ),
+    ),
+    path(
+        "organizations/<str:organization_id>/marketplace",
+        item_pages.organization_marketplace,
+        name="organization-marketplace",
+    ),
+    path(
+        "organizations/<str:organization_id>/marketplace/new", item_pages.new_item, name="new-item"
+    ),
+    path(
+        "organizations/<str:organization_id>/marketplace/<str:item_id>",
+        item_pages.marketplace_item,
+        name="marketplace-item",
     ),
     path("invitations/<str:secret>", invitation_pages.invitation, name="invitation"),
 ]

@@ -84,7 +84,7 @@ def _spent_nanos(actor: Actor, *, is_team: bool, at: datetime) -> int:
 
 
 @require_safe
-@public(reason="instructions")
+@signed_in
 def connect(request: HttpRequest) -> HttpResponse:
     """``/connect``: the three variables, where to set them, and what does not work."""
     return render(request, "home/connect.html", {"variables": variables()})

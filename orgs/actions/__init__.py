@@ -17,6 +17,18 @@ from orgs.actions.domains import (
     verified_domains,
     verify_domain,
 )
+from orgs.actions.drafts import (
+    DraftDecided,
+    approve_draft,
+    bring_up_to_date,
+    demand_approval,
+    discard_draft,
+    keep_draft,
+    propose,
+    propose_draft,
+    save_draft,
+    turn_down_draft,
+)
 from orgs.actions.invitations import (
     accept_invitation,
     admits,
@@ -29,6 +41,7 @@ from orgs.actions.invitations import (
     revoke_invitation,
     secret_to_mail,
 )
+from orgs.actions.items import ItemExists, offer_to_everybody, put_item, remove_item
 from orgs.actions.members import LastOwner, hand_over, put_member, remove_member
 from orgs.actions.organizations import (
     create_organization,
@@ -39,6 +52,7 @@ from orgs.actions.organizations import (
     set_remote_policy,
 )
 from orgs.actions.revisions import (
+    ApprovalNeeded,
     VersionConflict,
     current_revision,
     personal_revision,
@@ -47,15 +61,22 @@ from orgs.actions.revisions import (
 )
 
 __all__ = [
+    "ApprovalNeeded",
+    "DraftDecided",
+    "ItemExists",
     "LastOwner",
     "VersionConflict",
     "accept_invitation",
     "add_domain",
     "admits",
+    "approve_draft",
     "ask_deletion",
+    "bring_up_to_date",
     "carry_out_deletion",
     "create_organization",
     "current_revision",
+    "demand_approval",
+    "discard_draft",
     "due_deletions",
     "find_invitation",
     "find_organization",
@@ -63,26 +84,34 @@ __all__ = [
     "invite",
     "invite_many",
     "join_by_domain",
+    "keep_draft",
     "make_link",
     "new_link",
     "note_mailed",
+    "offer_to_everybody",
     "personal_revision",
+    "propose",
+    "propose_draft",
+    "put_item",
     "put_logo",
     "put_member",
     "recheck_domain",
     "record_name",
     "record_text",
     "remove_domain",
+    "remove_item",
     "remove_logo",
     "remove_member",
     "rename",
     "revoke_invitation",
     "roll_back",
+    "save_draft",
     "save_settings",
     "secret_to_mail",
     "set_joining",
     "set_remote_policy",
     "take_back_deletion",
+    "turn_down_draft",
     "verified_domains",
     "verify_domain",
 ]

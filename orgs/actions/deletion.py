@@ -15,8 +15,10 @@ from orgs.models import (
     Domain,
     Invitation,
     Logo,
+    MarketplaceItem,
     Membership,
     Organization,
+    SettingsDraft,
     SettingsRevision,
 )
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput
@@ -86,7 +88,11 @@ def _close(organization_id: str, *, at: datetime) -> None:
         )
         if not due.exists():
             return
-        for model in (Membership, Departure, Invitation, Domain, SettingsRevision, Logo):
+        own = (
+            Membership, Departure, Invitation, Domain, SettingsRevision, SettingsDraft,
+            MarketplaceItem, Logo,
+        )  # fmt: skip
+        for model in own:
             model.unscoped.filter(organization_id=organization_id).delete()
         revoke_all(organization_id=organization_id, at=at)
         slug = organization_id.lower().replace("_", "-")

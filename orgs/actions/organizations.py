@@ -33,7 +33,7 @@ def create_organization(*, name: str, owner: "User", by: Actor, at: datetime) ->
             organization=organization, user=owner, role=Role.OWNER, created_at=at, updated_at=at
         )
         store(
-            organization, documents.dump(documents.DEFAULT), previous=None, by=None, note="", at=at
+            organization, documents.dump(documents.DEFAULT), previous=None, by_id="", note="", at=at
         )
         after = {"name": name, "owner": owner.pk}
         _record("organization.created", organization, by=by, after=after, at=at)

@@ -9,7 +9,7 @@ from accounts.actors import Actor
 from accounts.versions import next_version
 from audit import actions as audit
 from orgs import documents, notices, policy
-from orgs.models import Membership, Organization, Role, SettingsRevision
+from orgs.models import Membership, Organization, Role, SettingsDraft, SettingsRevision
 from roocloud.lib.ids import new_id
 from roocloud.lib.refusals import Conflict, InvalidInput, NotFound
 from roocloud.lib.text import clean_label
@@ -17,6 +17,12 @@ from roocloud.lib.text import clean_label
 
 class VersionConflict(Conflict):
     code = "version_conflict"
+
+
+class ApprovalNeeded(Conflict):
+    """Here another admin puts into force what one has written: propose it (orgs.actions.drafts)."""
+
+    code = "approval_needed"
 
 
 def save_settings(
@@ -27,6 +33,7 @@ def save_settings(
     by: Actor,
     at: datetime,
     note: str = "",
+    draft: SettingsDraft | None = None,
 ) -> SettingsRevision:
     """The one way to change an organization's settings (D7).
 
@@ -41,12 +48,23 @@ def save_settings(
     stored = documents.dump(settings)
     with transaction.atomic():
         # The organization's row is the lock: versions follow each other without a fork.
-        Organization.unscoped.select_for_update().get(pk=organization.pk)
+        locked = Organization.unscoped.select_for_update().get(pk=organization.pk)
+        author_id = draft.author_id if draft else by.user_id
+        if locked.settings_need_approval and author_id == by.user_id:
+            raise ApprovalNeeded("Another owner or admin must approve a change of these settings")
         current = current_revision(organization)
         if current is None or current.version != read_version:
             raise VersionConflict("Somebody saved these settings since you opened them")
         _name_profiles(stored, organization)
-        revision = store(organization, stored, previous=current.version, by=by, note=note, at=at)
+        revision = store(
+            organization,
+            stored,
+            previous=current.version,
+            by_id=author_id,
+            approved_by_id=by.user_id if author_id != by.user_id else "",
+            note=note,
+            at=at,
+        )
         changed = sorted(
             key
             for key in {*current.document, *stored}
@@ -58,7 +76,8 @@ def save_settings(
             target_kind="organization",
             target_id=organization.pk,
             before={"version": current.version},
-            after={"version": revision.version, "changed": changed},
+            after={"version": revision.version, "changed": changed}
+            | ({"draftedBy": author_id} if author_id != by.user_id else {}),
             note=note,
             at=at,
         )
@@ -120,18 +139,20 @@ def store(
     document: dict[str, Any],
     *,
     previous: int | None,
-    by: Actor | None,
+    by_id: str,
     note: str,
     at: datetime,
+    approved_by_id: str = "",
 ) -> SettingsRevision:
-    """A revision as it is given; save_settings checks it and locks what it follows. None as ``by``
-    is the server's default."""
+    """A revision as it is given; save_settings checks it and locks what it follows. An empty
+    ``by_id`` is the server's default."""
     return SettingsRevision.unscoped.create(
         version=next_version(),
         previous_version=previous,
         organization=organization,
         document=document,
-        made_by_id=by.user_id if by else "",
+        made_by_id=by_id,
+        approved_by_id=approved_by_id,
         made_at=at,
         note=clean_label(note, 500),
     )

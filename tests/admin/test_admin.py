@@ -26,6 +26,8 @@ from bridge import tokens as bridge_tokens
 from bridge.models import BridgeToken, Command, Instance
 from credits import actions as credit
 from credits.models import Entry, Payment, TopUp
+from orgs import actions as orgs
+from orgs import items
 from orgs.actions import invite
 from proxy import actions as proxy
 from proxy import catalogue
@@ -40,6 +42,7 @@ from tests import factories
 from tests.proxy.test_usage import begin, finish
 
 MODELS = sorted(admin.site._registry, key=lambda m: m._meta.label)
+MODE = "{slug: m, name: m, roleDefinition: m, groups: [read]}"
 LIBRARIES = {EmailAddress, Authenticator, UserSession, SocialAccount}
 
 
@@ -60,6 +63,12 @@ def fill(alice, acme, *, number=0):
     actor = factories.actor(alice, acme)
     factories.client_session(alice, label=f"editor {number}")
     factories.api_key(alice, acme, name=f"key {number}")
+    orgs.propose(
+        organization=acme, document=orgs.current_revision(acme).document, by=actor, note="", at=at,
+        read_version=orgs.current_revision(acme).version,
+    )  # fmt: skip
+    mode = {"id": f"m{number}", "name": "M", "description": "", "content": MODE}
+    orgs.put_item(organization=acme, item=items.parse(mode), by=actor, at=at)
     invite(organization=acme, email=f"x{number}@x.example", role="member", by=actor, at=at)
     account = credit.account_of(user_id=alice.pk, organization_id=acme.pk, at=at)
     credit.grant(account=account, amount_nanos=10**12, key=f"g{number}", by=None, at=at, note="n")

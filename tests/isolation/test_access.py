@@ -17,6 +17,8 @@ from bridge.models import Command, Instance
 from credits import actions as credit
 from credits import top_ups
 from credits.budgets import put_budget
+from orgs import actions as orgs
+from orgs import items
 from proxy.models import Completion
 from roocloud.asgi import asgi_urlpatterns
 from roocloud.errors import Surface, body, surface_of
@@ -30,6 +32,7 @@ from tests.bridge.conftest import instance
 from tests.routes import COMPLETES, LIBRARY_ROUTES, Route, walk
 
 CANARY = "canary-7f3a"
+MODE = "{slug: m, name: m, roleDefinition: m, groups: [read]}"
 #: Built as a picture, whose data is the canary.
 GIF = b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2%c%s\0;" % (len(CANARY), CANARY.encode())
 IMAGE = f"data:image/gif;base64,{b64encode(GIF).decode()}"
@@ -37,7 +40,7 @@ ROUTES = [route for route in walk() if route.is_ours]
 OBJECT_IDS = {
     "task_id", "share_id", "token", "mask_id", "session_id", "organization_id", "user_id",
     "invitation_id", "domain_id", "key_id", "budget_id", "completion_id", "import_id", "instance_id",
-    "top_up_id", "device_id", "device_pk", "command_id",
+    "top_up_id", "device_id", "device_pk", "command_id", "draft_id", "item_id",
     "subscription_id",
 }  # fmt: skip
 PROTECTED = [r for r in ROUTES if r.view is not None and r.access and r.access.who != "public"]
@@ -145,6 +148,17 @@ def world(alice, bob, mallory, acme, evil):
         given_at=at, settled_at=at,
     )  # fmt: skip
     mask = guard.mask_text(task=share.task, text="prompt", by=actor, at=at)
+    first = orgs.current_revision(acme)
+    draft = orgs.propose(
+        organization=acme,
+        document={**first.document, "hiddenMcps": [CANARY]},
+        read_version=first.version,
+        by=actor,
+        note="",
+        at=at,
+    )
+    mode = {"id": "m", "name": CANARY, "description": "", "content": MODE}
+    item = orgs.put_item(organization=acme, item=items.parse(mode), by=actor, at=at)
     return {
         "task_id": "task-1",
         "share_id": share.pk,
@@ -170,6 +184,9 @@ def world(alice, bob, mallory, acme, evil):
         "device_pk": device.pk,
         "key": waiting.key,
         "subscription_id": browser.pk,
+        "draft_id": draft.pk,
+        "item_id": item.pk,
+        "section": "tasks",
         "version": 1,
         "pk": 1,
         "slug": "supernova",
@@ -190,7 +207,7 @@ def unknown(ids: dict[str, object]) -> dict[str, object]:
     """Ids of the same kind that nobody has."""
     keep = {
         "version", "pk", "slug", "paths", "sign_in_id", "secret", "message_id", "index", "form",
-        "month",
+        "month", "section",
     }  # fmt: skip
     return {
         key: (value if key in keep else re.sub(r"\w$", "~", str(value)))
@@ -307,6 +324,9 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/organizations/{world['organization_id']}/general",
         f"/organizations/{world['organization_id']}/invitations",
         f"/organizations/{world['organization_id']}/delete",
+        f"/organizations/{world['organization_id']}/settings/drafts/{world['draft_id']}",
+        f"/organizations/{world['organization_id']}/marketplace",
+        f"/organizations/{world['organization_id']}/marketplace/{world['item_id']}",
         f"/shares/{world['share_id']}",
         f"/shares/{world['share_id']}/regenerate",
         f"/organizations/{world['organization_id']}/prompts",
@@ -418,7 +438,7 @@ def test_a_readonly_member_may_look_and_not_change(client, world, rhea, acme):
     client.force_login(rhea)
 
     assert client.get(f"/organizations/{acme.pk}").status_code == 200
-    for page in ("settings", "invitations"):
+    for page in ("settings/text", "settings/edit/tasks", "marketplace", "invitations"):
         assert client.post(f"/organizations/{acme.pk}/{page}").status_code == 403
 
 

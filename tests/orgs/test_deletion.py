@@ -17,8 +17,15 @@ from audit.models import Entry
 from bridge.models import Instance
 from credits.models import Account
 from credits.models import Entry as LedgerEntry
-from orgs import actions, estate, tasks
-from orgs.models import Invitation, Membership, Organization, SettingsRevision
+from orgs import actions, estate, items, tasks
+from orgs.models import (
+    Invitation,
+    MarketplaceItem,
+    Membership,
+    Organization,
+    SettingsDraft,
+    SettingsRevision,
+)
 from proxy.models import LanguageModel, Upstream
 from roocloud.lib.crypto import CannotUnseal
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput
@@ -42,8 +49,8 @@ KEPT = {
 }
 CLEARED = {
     "bridge.BridgeToken", "bridge.Instance", "bridge.Command", "orgs.Logo", "orgs.Membership",
-    "orgs.Departure", "orgs.Domain",
-    "orgs.Invitation", "orgs.SettingsRevision", "proxy.LanguageModel", "proxy.IdempotencyKey",
+    "orgs.Departure", "orgs.Domain", "orgs.Invitation", "orgs.SettingsRevision",
+    "orgs.SettingsDraft", "orgs.MarketplaceItem", "proxy.LanguageModel", "proxy.IdempotencyKey",
     "proxy.TranscriptKeeping", "proxy.Transcript", "tasks_sharing.Task", "tasks_sharing.TaskText",
     "tasks_sharing.Image", "tasks_sharing.Import", "telemetry.Event", "telemetry.Backfill",
 }  # fmt: skip
@@ -96,6 +103,13 @@ def owned(alice, bob, acme, evil, mallory):
             first_seen_at=at, last_seen_at=at,
         )  # fmt: skip
         actions.invite(organization=org, email="n@x.example", role="member", by=by, at=at)
+        now = actions.current_revision(org)
+        actions.propose(
+            organization=org, document=now.document, read_version=now.version, by=by, note="", at=at
+        )
+        mode = {"id": "m", "name": "M", "description": ""}
+        mode["content"] = "{slug: m, name: m, roleDefinition: m, groups: []}"
+        actions.put_item(organization=org, item=items.parse(mode), by=by, at=at)
         factories.api_key(person, org)
         factories.client_session(person, "job", organization_id=org.pk)
         factories.account(person, org, dollars=5)
@@ -168,6 +182,8 @@ class TestDeletion:
             Membership,
             Invitation,
             SettingsRevision,
+            SettingsDraft,
+            MarketplaceItem,
             Task,
             Import,
             Event,
@@ -277,8 +293,8 @@ class TestThePages:
         archive = fetch(answer)
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
         assert sorted(texts) == [
-            "invitations.jsonl", "ledger.csv", "members.jsonl", "organization.jsonl",
-            "settings.jsonl", "tasks.ndjson", "upstreams.jsonl", "usage.csv",
+            "invitations.jsonl", "ledger.csv", "marketplace.jsonl", "members.jsonl", "organization.jsonl",
+            "proposed-settings.jsonl", "settings.jsonl", "tasks.ndjson", "upstreams.jsonl", "usage.csv",
         ]  # fmt: skip
         members = [json.loads(line) for line in texts["members.jsonl"].splitlines()]
         assert {(one["email"], one["role"]) for one in members} == {

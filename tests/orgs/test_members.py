@@ -312,9 +312,9 @@ class TestPages:
     )
     def test_bad_settings_are_explained(self, client, alice, acme, document):
         client.force_login(alice)
-        fields = {"document": document, "read_version": 1, "do": "save"}
-        answer = client.post(f"/organizations/{acme.pk}/settings", fields)
-        assert answer.status_code == 200
+        fields = {"document": document, "form": "json", "read_version": 1}
+        answer = client.post(f"/organizations/{acme.pk}/settings/text", fields)
+        assert answer.status_code == 400
         assert b"errorlist" in answer.content
 
 

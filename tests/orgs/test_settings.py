@@ -175,8 +175,12 @@ class TestWhatIsRefused:
         """Trap 16: explained there, rather than stored and failing at every member's request."""
         client.force_login(alice)
         for key, value in (("hiddenMcps", ["a\ud800b"]), ("hiddenMcps", ["\x00"]), ("\ud800", 1)):
-            fields = {"document": json.dumps(with_(**{key: value})), "read_version": 1}
-            answer = client.post(f"/organizations/{acme.pk}/settings", fields)
+            fields = {
+                "document": json.dumps(with_(**{key: value})),
+                "form": "json",
+                "read_version": 1,
+            }
+            answer = client.post(f"/organizations/{acme.pk}/settings/text", fields)
             assert b"must not hold NUL" in answer.content
 
 

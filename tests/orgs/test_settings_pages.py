@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 
 from audit.models import Entry
 from orgs import actions
+from orgs.models import SettingsDraft
 from roocloud.celery import app
 from tests import factories
 
@@ -43,13 +44,20 @@ def hidden(answer) -> dict[str, str]:
     return {f["name"]: html.unescape(f["value"]) for f in fields if "value" in f}
 
 
-def preview(browser, path, org, **changes):
-    fields = {"document": text_of(org, **changes), "read_version": current(org).version}
-    return fields, browser.post(path, {**fields, "note": "why not", "do": "preview"})
+def enter(browser, path, org, *, version=None, **changes):
+    """Enter the whole text with changes, and follow to the difference."""
+    fields = {
+        "document": text_of(org, **changes),
+        "form": "json",
+        "read_version": version or current(org).version,
+    }
+    return browser.post(f"{path}/text", fields, follow=True)
 
 
-def save(browser, path, fields, shown):
-    return browser.post(path, {**fields, **hidden(shown), "note": "why not", "do": "save"})
+def save(browser, path, shown, **changed):
+    """Save what the page shows."""
+    fields = {**hidden(shown), "note": "why not", "do": "save", **changed}
+    return browser.post(f"{path}/review", fields)
 
 
 def confirm(browser, answer):
@@ -75,11 +83,11 @@ class TestSaving:
     def test_the_difference_is_shown_and_a_fresh_sign_in_asked_for(self, browser, path, acme):
         """O1"""
         before = current(acme)
-        fields, shown = preview(browser, path, acme, mcps=[MCP])
+        shown = enter(browser, path, acme, mcps=[MCP])
         assert b"m.example" in shown.content
         assert current(acme) == before
 
-        asked = save(browser, path, fields, shown)
+        asked = save(browser, path, shown)
         assert current(acme) == before
         assert confirm(browser, asked)["Location"] == path
 
@@ -87,12 +95,12 @@ class TestSaving:
         assert (after.document["mcps"], after.note) == ([MCP], "why not")
         entry = Entry.objects.get(action="organization_settings.saved")
         assert entry.after == {"version": after.version, "changed": ["mcps"]}
+        assert not SettingsDraft.unscoped.exists()
 
     def test_a_wrong_password_saves_nothing(self, browser, path, acme):
         """O1"""
         before = current(acme)
-        fields, shown = preview(browser, path, acme, mcps=[MCP])
-        save(browser, path, fields, shown)
+        save(browser, path, enter(browser, path, acme, mcps=[MCP]))
         browser.post("/accounts/reauthenticate/", {"password": "wrong", "next": path})
         assert current(acme) == before
 
@@ -100,54 +108,73 @@ class TestSaving:
     def test_nothing_is_saved_that_was_not_looked_at(self, browser, path, acme, forged):
         """O1"""
         before = current(acme)
-        fields, shown = preview(browser, path, acme, hiddenMcps=["harmless"])
-        answer = save(browser, path, {**fields, "document": text_of(acme, mcps=[MCP])}, shown)
+        shown = enter(browser, path, acme, hiddenMcps=["harmless"])
+        enter(browser, path, acme, mcps=[MCP])
+        answer = save(browser, path, shown)
         assert answer.status_code == 409
         assert b"not what you last looked at" in answer.content
         assert b"m.example" in answer.content  # the difference that would be
-        answer = browser.post(path, {**fields, "previewed": forged, "do": "save"})
-        assert answer.status_code == 409
+        assert save(browser, path, shown, previewed=forged).status_code == 409
         assert current(acme) == before
 
     def test_what_another_admin_looked_at_is_not_what_i_did(
         self, browser, client, path, adam, acme
     ):
         """O1"""
-        fields, shown = preview(browser, path, acme, mcps=[MCP])
+        shown = enter(browser, path, acme, mcps=[MCP])
         client.force_login(adam)
-        assert save(client, path, fields, shown).status_code == 409
+        enter(client, path, acme, mcps=[MCP])
+        assert save(client, path, shown).status_code == 409
 
-    def test_after_a_conflict_the_text_stays_and_the_next_try_works(
-        self, browser, path, adam, acme
-    ):
+    def test_after_a_conflict_my_changes_are_brought_onto_theirs(self, browser, path, adam, acme):
         """D7"""
-        fields, shown = preview(browser, path, acme, hiddenMcps=["mine"])
+        shown = enter(browser, path, acme, hiddenMcps=["mine"])
         theirs = somebody_saves(acme, adam, hideMarketplaceMcps=True)
 
-        conflict = confirm(browser, save(browser, path, fields, shown))
+        conflict = save(browser, path, shown)
         assert conflict.status_code == 409
         assert b"Somebody saved these settings" in conflict.content
         text = html.unescape(conflict.content.decode())
-        assert fields["document"] in text
         assert '-  "hideMarketplaceMcps": true' in text  # the difference is to their version
-        assert hidden(conflict)["read_version"] == str(theirs.version)
         assert current(acme) == theirs
 
-        assert save(browser, path, fields, conflict)["Location"] == path
-        assert current(acme).document["hiddenMcps"] == ["mine"]
+        onto = browser.post(f"{path}/review", {"do": "update"}, follow=True)
+        assert '-  "hideMarketplaceMcps"' not in html.unescape(onto.content.decode())
+        assert confirm(browser, save(browser, path, onto))["Location"] == path
+        saved = current(acme).document
+        assert (saved["hiddenMcps"], saved["hideMarketplaceMcps"]) == (["mine"], True)
 
-    def test_a_stale_page_is_told_at_the_preview(self, browser, path, adam, acme):
-        """D7"""
-        fields = {"document": text_of(acme), "read_version": current(acme).version}
+    def test_a_page_of_an_older_version_does_not_undo_theirs(self, browser, path, adam, acme):
+        """D7: what was opened before they saved is a change of what it showed."""
+        opened = current(acme).version
         somebody_saves(acme, adam, hideMarketplaceMcps=True)
-        answer = browser.post(path, {**fields, "do": "preview"})
-        assert answer.status_code == 409
-        assert b"Somebody saved these settings" in answer.content
+        fields = {"hiddenMcps": "mine", "read_version": opened, "do": "review"}
+        shown = browser.post(f"{path}/edit/marketplace", fields, follow=True)
+        assert b"Somebody saved these settings" in shown.content
+        assert save(browser, path, shown).status_code == 409
+        onto = browser.post(f"{path}/review", {"do": "update"}, follow=True)
+        assert confirm(browser, save(browser, path, onto))["Location"] == path
+        assert current(acme).document["hideMarketplaceMcps"] is True
+
+    def test_a_version_of_elsewhere_is_no_start(self, browser, path, acme, evil):
+        foreign = current(evil).version
+        for do in ("text", "edit/marketplace"):
+            fields = {"document": text_of(acme), "form": "json", "read_version": foreign}
+            assert browser.post(f"{path}/{do}", fields).status_code == 404
+        assert not SettingsDraft.unscoped.exists()
 
     def test_the_profile_ids_of_elsewhere_are_explained(self, browser, path, acme):
-        fields, shown = preview(browser, path, acme, providerProfiles={"a": {"id": "cloud_x"}})
-        answer = confirm(browser, save(browser, path, fields, shown))
+        shown = enter(browser, path, acme, providerProfiles={"a": {"id": "cloud_x"}})
+        answer = confirm(browser, save(browser, path, shown))
+        assert answer.status_code == 400
         assert b"is not an id of this server" in answer.content
+
+    def test_what_i_have_changed_is_mine_alone_and_can_be_dropped(self, browser, path, adam, acme):
+        enter(browser, path, acme, hiddenMcps=["mine"])
+        browser.force_login(adam)
+        assert b"not in force" not in browser.get(path).content
+        browser.post(f"{path}/review", {"do": "discard"})
+        assert SettingsDraft.unscoped.count() == 1
 
 
 class TestRestoring:
