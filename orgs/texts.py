@@ -20,6 +20,9 @@ _MAX_INT_DIGITS = 100
 #: Words that readers of some version of YAML take for something else than text.
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
+#: What some version of YAML takes for the end of a line, or for nothing.
+_BREAKS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+
 
 def form_of(file_name: str) -> Form:
     """By the ending of a file's name."""
@@ -134,8 +137,9 @@ def _fraction(loader: _Loader, node: yaml.ScalarNode) -> float:
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    is_odd = _BREAKS.search(text) is not None
     is_plain = re.match("[A-Za-z]", text) and text.lower() not in _WORDS
-    style = "|" if "\n" in text else None if is_plain else '"'
+    style = '"' if is_odd else "|" if "\n" in text else None if is_plain else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
