@@ -132,13 +132,14 @@ class Call:
         """What one upstream gets, in pieces that share the client's bytes.
 
         model: the upstream's own name for it. most: the model's limit of output tokens, which
-        always goes along, so that the answer stays within its hold. A stream reports usage.
+        always goes along, so that the answer stays within its hold. A stream reports usage, unless
+        the upstream does not know how to be asked for it.
         """
         pieces: list[bytes | memoryview] = [b'{"model":', msgspec.json.encode(model)]
         if self.endpoint is CHAT and output_limit not in dropped:
             limit = min(self.max_tokens or most, most)
             pieces.append(b',"%s":%d' % (output_limit.encode(), limit))
-        if self.is_stream:
+        if self.is_stream and "stream_options" not in dropped:
             pieces.append(b',"stream_options":{"include_usage":true}')
         pieces += [_key(self.endpoint.source), memoryview(self.fields[self.endpoint.source])]
         for name, value in self.fields.items():

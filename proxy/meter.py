@@ -218,6 +218,21 @@ def usage_object(usage: Usage, cost_nanos: int) -> dict[str, Any]:
     }
 
 
+def _with_usage(body: bytes, usage: Usage, cost_nanos: int) -> bytes:
+    """An answer that says nothing of usage, with it as its last field."""
+    end = body.rfind(b"}")
+    if _USAGE in body or end < 0:
+        return body
+    return (
+        body[:end]
+        + b","
+        + _USAGE
+        + b":"
+        + msgspec.json.encode(usage_object(usage, cost_nanos))
+        + body[end:]
+    )
+
+
 class StreamMeter:
     """``feed`` it what the upstream sends, forward what it gives back, then ask for the usage.
 
@@ -371,7 +386,8 @@ def meter_answer(body: bytes, price: Price, *, prompt_tokens: int) -> tuple[byte
     size = _text_bytes(body)
     if not size:
         return body, NO_USAGE, False
-    return body, _estimate(prompt_tokens, size), True
+    usage = _estimate(prompt_tokens, size)
+    return _with_usage(body, usage, price(usage)), usage, True
 
 
 def meter_embeddings(body: bytes, *, prompt_tokens: int) -> tuple[Usage, bool]:

@@ -105,6 +105,12 @@ class _BrokeOff(UpstreamRefused):
     is_passing = True
 
 
+class _Silent(UpstreamRefused):
+    """It may be at work, and nobody has waited longer: another is asked in its place."""
+
+    is_passing = True
+
+
 async def _ask(admitted: Admitted, way: Way, note_first_byte: Callable[[], None]) -> Answer:
     """Raises UpstreamRefused, and InvalidInput for a call that this kind of upstream cannot be
     asked."""
@@ -138,7 +144,7 @@ async def _ask(admitted: Admitted, way: Way, note_first_byte: Callable[[], None]
         ) from fault
     except TimeoutError as fault:
         breaker.failed(way.upstream_id, now=time.monotonic())
-        raise UpstreamRefused(
+        raise _Silent(
             504, "upstream_timeout", f"The upstream {name} did not answer in time"
         ) from fault
     except (aiohttp.ClientError, OSError) as fault:

@@ -12,9 +12,11 @@ _PROXY = re.compile(r"^/proxy(?:/v1)*(?=/|$)")
 
 
 def canonical(path: str) -> str:
-    """The path that the URLconf knows: ``/proxy//v1//v1/models`` -> ``/proxy/v1/models``."""
+    """The path that the URLconf knows: ``/proxy//v1//v1/models/`` -> ``/proxy/v1/models``."""
     path = _SLASHES.sub("/", path)
-    return _PROXY.sub("/proxy/v1", path)
+    if path.startswith("/proxy"):
+        path = _PROXY.sub("/proxy/v1", path.rstrip("/"))
+    return path
 
 
 #: Nobody indexes, keeps, frames or tells elsewhere the address of what is below these (J4).

@@ -127,6 +127,8 @@ class FakeUpstream:
         if (refusal := self._stranger(request)) is not None:
             return refusal
         model = body["model"]
+        if "hangs" in model:
+            await asyncio.sleep(30)
         if (failure := await self._failure(request, model)) is not None:
             return failure
         if body.get("stream") and "unstreamed" not in model:

@@ -158,6 +158,13 @@ class TestWhatIsCharged:
         assert row.is_estimated
         assert 0 < row.cost_nanos < COST_NANOS
 
+    def test_a_whole_answer_of_it_says_what_was_counted(self, client, account):
+        """Trap 31."""
+        answer = ask(client, "fake/silent")
+        cost = settled(account).cost_nanos
+        assert answer.usage.cost == pytest.approx(cost / USD)
+        assert answer.choices[0].message.content == "".join(WORDS)
+
     def test_a_usage_chunk_without_choices_is_repaired(self, client, account):
         """Trap 30."""
         chunks = list(ask(client, "fake/bare", stream=True))
@@ -550,11 +557,11 @@ class TestWhatTheUpstreamSees:
 
     def test_what_it_refuses_is_dropped(self, client, account, upstream, offered):
         """Trap 33."""
-        offered.dropped_parameters = ["temperature"]
+        offered.dropped_parameters = ["temperature", "stream_options"]
         offered.save()
-        ask(client, temperature=0, top_p=1)
+        list(ask(client, temperature=0, top_p=1, stream=True))
         body = upstream.requests[-1]["body"]
-        assert "temperature" not in body
+        assert not {"temperature", "stream_options"} & body.keys()
         assert body["top_p"] == 1
 
     def test_the_key_of_another_row_does_not_open(self, client, account, offered):

@@ -55,7 +55,7 @@ LEAST = {
     "proxy/v1/images/generations": {"model": "fake/flux", "prompt": "A kangaroo"},
 }
 #: Plain routes that complete nothing.
-OTHERS = {"task/<str:task_id>/live", "socket.io/"}
+OTHERS = {"task/<str:task_id>/live", "api/extension-settings", "socket.io/"}
 ROUTES = sorted({str(pattern.pattern) for pattern in asgi_urlpatterns} - OTHERS)
 
 

@@ -131,7 +131,7 @@ def client(live_url, transactional_db, second, alice):
     for what in (
         "status-500", "status-429", "status-401", "status-400", "plain", "breaks", "refuses-529",
         "refuses-429", "refuses-rate_limit_exceeded", "refuses-oddly", "refuses-400", "hollow",
-        "unstreamed", "fails", "refuses-400-too-many-tokens",
+        "unstreamed", "fails", "refuses-400-too-many-tokens", "hangs",
     ):  # fmt: skip
         for upstream, name in ((first, what), (good, "plain")):
             actions.put_model(
@@ -242,6 +242,18 @@ class TestFallback:
             model="m/plain", messages=[{"role": "user", "content": "Hello"}]
         )
         assert answer.headers["x-roocloud-upstream"] == "good"
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_an_upstream_that_says_nothing_in_time_is_passed_over(self, client, stream):
+        """PX2"""
+        Upstream.unscoped.filter(name="first").update(first_byte_timeout_s=1)
+        answer = ask(client, "m/hangs", stream=stream)
+        if stream:
+            list(answer)
+        all_settled()
+        row = Completion.unscoped.get()
+        assert (row.upstream_name, row.status) == ("good", "done")
+        assert row.attempts == [{"upstream": "first", "error": "upstream_timeout"}]
 
     def test_a_failing_upstream_is_left_alone_for_a_while(self, client, second):
         for _ in range(OPENS_AFTER):

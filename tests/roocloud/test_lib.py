@@ -141,6 +141,7 @@ class TestSecretsAtRest:
         ("//v1//me", "/v1/me"),
         ("/proxy/chat/completions", "/proxy/v1/chat/completions"),
         ("/proxy//v1//v1/models", "/proxy/v1/models"),
+        ("/proxy/v1/models/", "/proxy/v1/models"),
         ("/proxy/v1/models", "/proxy/v1/models"),
         ("/proxyfoo/x", "/proxyfoo/x"),
         ("/proxy/v10/x", "/proxy/v1/v10/x"),
