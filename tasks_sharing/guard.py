@@ -63,7 +63,7 @@ def masks_of(task: Task) -> Masks:
             for needle in _needles(unsealed(mask)):
                 for spelling in masking.spellings(needle):
                     texts.setdefault(spelling, token)
-    return Masks(texts, files, places, hides_emails=task.masks_emails, bares_images=True)
+    return Masks(texts, files, places, hides_emails=task.masks_emails, is_public=True)
 
 
 def standing(task: Task) -> QuerySet[Mask]:

@@ -25,6 +25,8 @@ _EMAIL = re.compile(
     r"\b(?!git@)[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b"
 )
 _EMAIL_TOKEN = "[masked: e-mail address]"  # noqa: S105 - what is shown
+#: Of a public link, where the author gave no name.
+AUTHOR = "The author"
 _CREDENTIALS = re.compile(r"//[^/\s@]*@")
 _PATH_KEYS = ("path", "filePath", "file", "imagePath", "imageUri")
 _FACTS = ("title", "mode", "model", "provider", "repository_url", "repository_name", "branch")
@@ -41,14 +43,15 @@ class Masks:
     """What is hidden of a task, each with the token that takes its place.
 
     texts: wherever they stand. files: everything that tools tell of a path. places: whole messages.
-    bares_images: of images, what cameras and programs wrote into them.
+    is_public: for people outside of the organization, who learn neither the author's address nor what
+    cameras and programs wrote into images.
     """
 
     texts: Mapping[Needle, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[Place, str] = field(default_factory=dict)
     hides_emails: bool = False
-    bares_images: bool = False
+    is_public: bool = False
     _wholes: tuple[tuple[str, Needle, str], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -121,6 +124,15 @@ class Masks:
             setattr(shown, name, self._rest(self.text(getattr(task, name))))
         shown.repository_url = _CREDENTIALS.sub("//", shown.repository_url)
         return shown
+
+    def author(self, task: Task) -> str:
+        """What readers call the task's author. To the public somebody who gave no name, and goes by
+        their address among colleagues, is ``The author``."""
+        name = task.owner.name
+        if not self.is_public:
+            return name
+        is_address = task.owner.email.casefold() in name.casefold() or _EMAIL.search(name)
+        return self.text(AUTHOR if is_address else name)
 
     def _rest(self, label: str) -> str:
         """The label without the beginning of a secret that it was cut in."""

@@ -134,7 +134,7 @@ def _image(task: Task, message_id: int, index: int, masks: Masks = masking.NONE)
     """An image that somebody attached: its bytes, under a type that the bytes themselves show."""
     row = Message.unscoped.filter(task=task, pk=message_id).select_related("task").first()
     found = images.find(masks.message(row), index) if row else None
-    if found is not None and masks.bares_images:
+    if found is not None and masks.is_public:
         found = images.bared(found)
     if found is None:
         raise Http404
@@ -160,11 +160,11 @@ def share_image(request: HttpRequest, token: str, message_id: int, index: int) -
     return _image(found.task, message_id, index, guard.masks_for(found, at=timezone.now()))
 
 
-def _picture(share: Share, shown: Task) -> HttpResponse:
-    """What chats show of a public link. shown: its task, as masked as on the page."""
+def _picture(share: Share, transcript: Transcript) -> HttpResponse:
+    """What chats show of a public link. transcript: as masked as on the page."""
     if share.visibility != Share.Visibility.PUBLIC:
         raise Http404
-    card = previews.card_of(shown, product=settings.ROOCLOUD_PRODUCT_NAME)
+    card = previews.card_of(transcript, product=settings.ROOCLOUD_PRODUCT_NAME)
     return HttpResponse(previews.picture(card), content_type="image/png")
 
 
@@ -239,7 +239,7 @@ def share(request: HttpRequest, token: str, form: str = "") -> HttpResponseBase:
     masks = guard.masks_for(found, at=timezone.now())
     transcript = _transcript(found.task, token=token, masks=masks)
     if form == "preview":
-        return _picture(found, transcript.task)
+        return _picture(found, transcript)
     response = _shared(request, found, transcript, form)
     access_log.note(request, response, found, form)
     return response

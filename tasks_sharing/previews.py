@@ -17,8 +17,7 @@ from django.conf import settings
 
 from roocloud.lib import caching
 from roocloud.lib.text import clean_label
-from tasks_sharing.models import Task
-from tasks_sharing.transcript import Overview
+from tasks_sharing.transcript import Overview, Transcript
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -44,9 +43,10 @@ class Card:
     facts: tuple[str, ...]
 
 
-def card_of(task: Task, *, product: str) -> Card:
-    """task: as its readers may see it."""
-    facts = (task.owner.name, task.repository_name, task.model, f"{task.created_at:%-d %B %Y}")
+def card_of(transcript: Transcript, *, product: str) -> Card:
+    """transcript: as its readers may see it."""
+    task = transcript.task
+    facts = (transcript.author, task.repository_name, task.model, f"{task.created_at:%-d %B %Y}")
     title = task.title.replace("**", "").replace("`", "")
     return Card(product, title, tuple(clean_label(fact, 48) for fact in facts if fact))
 

@@ -133,11 +133,12 @@ class Window:
 
 class Transcript:
     """path: of the page that it is read on; links to messages and images are below it. masks: what
-    its readers do not see."""
+    its readers do not see. Its author is whom they take for it, which is not always the owner's name."""
 
     def __init__(self, task: Task, *, path: str, masks: Masks = masking.NONE) -> None:
         self.task = masks.task(task)
         self.path = path
+        self.author = masks.author(task)
         self._masks = masks
 
     def read(self, rows: QuerySet[Message], *, is_bounded: bool = True) -> Iterator[Message]:
@@ -169,7 +170,7 @@ class Transcript:
     def window(self, page: Page[int]) -> Window:
         start = (page.number - 1) * WINDOW
         rows = queries.messages_of(self.task)[start : start + WINDOW]
-        key = sha256(f"{self.version}\0{page.number}\0{self.task.owner.name}".encode()).hexdigest()
+        key = sha256(f"{self.version}\0{page.number}\0{self.author}".encode()).hexdigest()
         return Window(lambda: self.read(rows), opens=page.number == 1, key=key)
 
     def everything(self) -> list[Spoken]:
@@ -295,7 +296,7 @@ class Transcript:
         lines, left = [], _FILE_CHARS
         rows = queries.messages_of(self.task)[start : start + WINDOW]
         for row in self.read(rows, is_bounded=False):
-            whole = images.put_back(self.task, row.document, bare=self._masks.bares_images)
+            whole = images.put_back(self.task, row.document, bare=self._masks.is_public)
             lines.append(wire.dumps(whole))
             left -= len(lines[-1])
             if left < 0:

@@ -373,6 +373,54 @@ class TestScanning:
         assert sum(looked) <= 4 * sum(len(row.body) for row in share.task.messages.all())
 
 
+class TestTheNameOfTheAuthor:
+    """Somebody who gave no name goes by their address; of that a public link tells nothing."""
+
+    @pytest.fixture
+    def path(self, alice, public):
+        alice.first_name = alice.last_name = ""
+        alice.save(update_fields=["first_name", "last_name"])
+        return public([said("user_feedback", "Go on")])
+
+    def test_is_no_address_in_any_representation(self, client, path, drawn):
+        got = everything(client, path)
+
+        assert [where for where, text in got.items() if "alice@acme" in text] == []
+        assert words(got[f"{path[1:]}?page=1"]).count("The author") == 3  # header, two turns
+        assert drawn[0].facts[0] == "The author"
+
+    def test_is_as_masked_in_what_its_author_looks_at_first(self, client, alice, path):
+        client.force_login(alice)
+
+        shown = client.get(f"/task/{TASK}/public").content.decode().partition("As readers see it")[2]
+
+        assert "The author" in shown
+        assert "alice@acme" not in shown
+
+    def test_is_the_address_for_colleagues(self, client, alice, bob, acme, path):
+        client.force_login(bob)
+        internal = path_of(ask(client, alice, acme))
+
+        assert "alice@acme.example" in client.get(internal).content.decode()
+
+    def test_is_masked_like_any_text(self, client, alice, public, drawn):
+        alice.last_name = "of Bluebird (alice@other.example)"
+        alice.save(update_fields=["last_name"])
+        path = public([said("text", "Bluebird")])
+        assert "The author" in words(client.get(path).content.decode())
+        alice.last_name = "of Bluebird"
+        alice.save(update_fields=["last_name"])
+        client.force_login(alice)
+        client.post(f"/task/{TASK}/masks/text", {"text": "Bluebird"})
+        client.logout()
+
+        got = everything(client, path)
+
+        assert [where for where, text in got.items() if "Bluebird" in text] == []
+        assert "Alice of [masked: text #1]" in words(got[f"{path[1:]}?page=1"])
+        assert drawn[-1].facts[0] == "Alice of [masked: text #1]"
+
+
 class TestOrganizationLinks:
     def test_mask_nothing_and_say_so(self, client, alice, bob, acme):
         record(alice, acme, text=GITHUB)

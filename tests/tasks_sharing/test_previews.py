@@ -25,15 +25,6 @@ def tags(answer) -> dict[str, str]:
     return {name: html.unescape(content) for name, content in found}
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The cards that were drawn."""
-    cards = []
-    original = previews._draw
-    monkeypatch.setattr(previews, "_draw", lambda card: cards.append(card) or original(card))
-    return cards
-
-
 class TestForMembers:
     @pytest.fixture
     def path(self, client, alice, acme):
