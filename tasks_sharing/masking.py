@@ -43,8 +43,8 @@ class Masks:
     """What is hidden of a task, each with the token that takes its place.
 
     texts: wherever they stand. files: everything that tools tell of a path. places: whole messages.
-    is_public: for people outside of the organization, who learn neither the author's address nor what
-    cameras and programs wrote into images.
+    is_public: for people outside of the organization, who learn neither the author's address nor
+    what cameras and programs wrote into images.
     """
 
     texts: Mapping[Needle, str] = field(default_factory=dict)

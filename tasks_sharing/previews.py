@@ -46,7 +46,12 @@ class Card:
 def card_of(transcript: Transcript, *, product: str) -> Card:
     """transcript: as its readers may see it."""
     task = transcript.task
-    facts = (transcript.author, task.repository_name, task.model, f"{task.created_at:%-d %B %Y}")
+    facts = (
+        transcript.author,
+        task.repository_name,
+        task.model,
+        f"{transcript.began_at:%-d %B %Y}",
+    )
     title = task.title.replace("**", "").replace("`", "")
     return Card(product, title, tuple(clean_label(fact, 48) for fact in facts if fact))
 

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -20,7 +21,7 @@ from django.utils.safestring import SafeString
 from roocloud.lib import wire
 from roocloud.lib.text import clean_label
 from tasks_sharing import gists, images, markup, masking, patch, queries
-from tasks_sharing.conversation import Item, Spoken, anchor_of, items, spoken
+from tasks_sharing.conversation import Item, Spoken, anchor_of, instant, items, spoken
 from tasks_sharing.gists import Change, Gist, gist_of
 from tasks_sharing.markup import Part
 from tasks_sharing.masking import Masks
@@ -29,6 +30,8 @@ from tasks_sharing.models import Message, Task
 WINDOW = 100
 #: To be raised when the same messages become another page.
 _VERSION = 2
+#: No editor of this family is older: an earlier time is that of a clock that was never set.
+_OLDEST = datetime(2024, 1, 1, tzinfo=UTC)
 _MAX_FOUND = 50
 _MAX_ENTRIES = 300
 _RESULT_CHARS = 4_000
@@ -133,7 +136,7 @@ class Window:
 
 class Transcript:
     """path: of the page that it is read on; links to messages and images are below it. masks: what
-    its readers do not see. Its author is whom they take for it, which is not always the owner's name."""
+    its readers do not see. author: what they call the owner, which is not always the name."""
 
     def __init__(self, task: Task, *, path: str, masks: Masks = masking.NONE) -> None:
         self.task = masks.task(task)
@@ -149,6 +152,13 @@ class Transcript:
     @cached_property
     def span(self) -> dict[str, Any]:
         return queries.span(self.task)
+
+    @cached_property
+    def began_at(self) -> datetime:
+        """When the first message was written, by the editor's clock; when the task came here, if
+        nothing is known that is earlier. An imported task is older than its row."""
+        first = instant(self.span["first_ms"] or 0)
+        return first if _OLDEST < first < self.task.created_at else self.task.created_at
 
     @cached_property
     def version(self) -> str:

@@ -392,7 +392,9 @@ class TestTheNameOfTheAuthor:
     def test_is_as_masked_in_what_its_author_looks_at_first(self, client, alice, path):
         client.force_login(alice)
 
-        shown = client.get(f"/task/{TASK}/public").content.decode().partition("As readers see it")[2]
+        shown = (
+            client.get(f"/task/{TASK}/public").content.decode().partition("As readers see it")[2]
+        )
 
         assert "The author" in shown
         assert "alice@acme" not in shown

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -77,6 +78,41 @@ class TestWhatAReaderLearnsFirst:
         assert [(f.path, f.added, f.removed, f.is_new) for f in files] == [
             ("README.md", 2, 0, False), ("billing/settings.py", 11, 5, False), ("web/retries.js", 13, 0, True),
         ]  # fmt: skip
+
+
+class TestItsDate:
+    """The header's, and the preview's: when the conversation began, not when it came here."""
+
+    WRITTEN = datetime(2025, 3, 7, 9, 30, tzinfo=UTC)
+    CAME = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        ("first_ms", "shown"),
+        [
+            (WRITTEN.timestamp() * 1000, WRITTEN),
+            (CAME.timestamp() * 1000 + 60_000, CAME),  # the editor's clock is ahead
+            (1, CAME),  # it was never set
+            (2**62, CAME),
+            (None, CAME),  # nothing was recorded
+        ],
+    )
+    def test_is_that_of_the_first_message_where_it_is_known(
+        self, client, alice, acme, drawn, first_ms, shown
+    ):
+        rows = [] if first_ms is None else [{"ts": int(first_ms), **say("text", "Begin")}]
+        store(alice, acme, rows, at=self.CAME)
+        Task.unscoped.update(created_at=self.CAME)
+        path = actions.share_task(
+            actor=factories.actor(alice, acme), task_id=TASK, visibility="public", at=timezone.now()
+        ).url.partition("/share/")[2]
+
+        page = client.get(f"/share/{path}").content.decode()
+        client.get(f"/share/{path}/preview.png")
+
+        header = page.partition('<header class="task__header"')[2].partition("</header>")[0]
+        assert f'<time datetime="{shown:%Y-%m-%dT%H:%M}' in header
+        assert f"{shown.day} {shown:%B %Y, %H:%M} UTC" in header
+        assert f"{shown.day} {shown:%B %Y}" in drawn[0].facts
 
 
 class TestParts:
