@@ -84,7 +84,8 @@ def _free_port() -> int:
         return port
 
 
-def _answers(url: str) -> bool:
+def is_well(url: str) -> bool:
+    """Whether a process takes requests."""
     try:
         asked = http.client.HTTPConnection(url.removeprefix("http://"), timeout=2)
         asked.request("GET", "/health")
@@ -97,7 +98,7 @@ def _answers(url: str) -> bool:
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
-    while not _answers(url):
+    while not is_well(url):
         assert process.poll() is None, "the server ended while it started"
         assert time.monotonic() < deadline, "the server did not start in time"
         time.sleep(0.1)
@@ -136,6 +137,10 @@ class Launcher:
         for port, url in zip(ports, urls, strict=True):
             self._serve(made, port, url)
         return made
+
+    def start_again(self, made: Deployment, url: str) -> None:
+        """A process of a deployment that was ended."""
+        self._serve(made, int(url.rpartition(":")[2]), url)
 
     def production(self) -> Deployment:
         """As docs/operator.md says: TLS in front of two web processes, a worker, a scheduler."""
