@@ -8,10 +8,11 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from allauth.mfa.models import Authenticator
 
-        from accounts import adapter, receivers, tokens
+        from accounts import adapter, personal, receivers, tokens
         from accounts.models import SigningKey
         from roocloud.lib import sealed
 
         receivers.connect()
         sealed.register(SigningKey, "sealed_private_key", tokens.renewed)
         sealed.register(Authenticator, "data", adapter.renewed)
+        personal.declare()

@@ -36,6 +36,22 @@ class NameForm(forms.ModelForm[User]):
         fields = ("first_name", "last_name")
 
 
+class EraseForm(forms.Form):
+    email = forms.CharField(
+        label="Your e-mail address", max_length=254, help_text="To be sure that you mean it."
+    )
+
+    def __init__(self, *args: Any, email: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._email = email
+
+    def clean_email(self) -> str:
+        typed: str = self.cleaned_data["email"].strip()
+        if typed.lower() != self._email.lower():
+            raise forms.ValidationError("This is not the address of your account.")
+        return typed
+
+
 class JobTokenForm(forms.Form):
     name = forms.CharField(max_length=100, help_text="To know it by later, such as “nightly CI”.")
     organization = forms.ChoiceField(

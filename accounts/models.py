@@ -78,6 +78,29 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.first_name or self.email
 
 
+class Erasure(models.Model):
+    """A person asked to be forgotten. Until it is due they may take it back; then it is done, bit
+    by bit, and the row says so."""
+
+    user = models.OneToOneField(
+        User, primary_key=True, on_delete=models.CASCADE, related_name="erasure"
+    )
+    asked_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    began_at = models.DateTimeField(null=True, blank=True)  # too late to take it back
+    done_at = models.DateTimeField(null=True, blank=True)
+
+    unscoped = models.Manager["Erasure"]()
+
+    class Meta:
+        indexes = [
+            models.Index("due_at", condition=Q(done_at=None), name="accounts_erasure_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Erasure of {self.user_id}"
+
+
 class ClientSessionQuerySet(models.QuerySet["ClientSession"]):
     def visible_to(self, actor: "Actor") -> Self:
         return self.filter(user_id=actor.user_id)

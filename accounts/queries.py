@@ -44,6 +44,12 @@ def active_emails(user_ids: Iterable[str]) -> dict[str, str]:
     return dict(rows.values_list("pk", "email"))
 
 
+def addresses(user_id: str) -> set[str]:
+    """Every address of a person."""
+    known = set(EmailAddress.objects.filter(user_id=user_id).values_list("email", flat=True))
+    return known | set(User.objects.filter(pk=user_id).values_list("email", flat=True))
+
+
 def lock(user_id: str) -> None:
     """Let whoever changes things of this person wait for the end of the caller's transaction."""
     User.objects.select_for_update().filter(pk=user_id).first()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts import clerk, pages, sign_in_pages, trpc
+from accounts import clerk, data_pages, pages, sign_in_pages, trpc
 from accounts.api_user_settings import UserSettingsView
 
 urlpatterns = [
@@ -24,6 +24,10 @@ urlpatterns = [
     path("api/user-settings", UserSettingsView.as_view()),
     path("trpc/<str:paths>", trpc.trpc),
     path("account", pages.account, name="account"),
+    path("account/data", data_pages.my_data, name="my-data"),
+    path("account/data/export", data_pages.export, name="export-data"),
+    path("account/data/erase", data_pages.erase, name="erase-account"),
+    path("account/data/keep", data_pages.keep, name="keep-account"),
     path("account/devices", pages.devices, name="devices"),
     path("account/devices/end-all", pages.end_all_sessions, name="end-all-sessions"),
     path("account/devices/<str:session_id>/end", pages.end_session, name="end-session"),

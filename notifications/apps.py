@@ -6,8 +6,9 @@ class NotificationsConfig(AppConfig):
     verbose_name = "Notifications"
 
     def ready(self) -> None:
-        from notifications import push
+        from notifications import personal, push
         from notifications.models import PushKey
         from roocloud.lib import sealed
 
         sealed.register(PushKey, "sealed_private_key", push.renewed)
+        personal.declare()

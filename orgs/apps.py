@@ -7,8 +7,9 @@ class OrgsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import invitations, memberships
-        from orgs import queries, receivers
+        from orgs import personal, queries, receivers
 
         memberships.register(queries.Memberships())
         invitations.register(queries.Invitations())
         receivers.connect()
+        personal.declare()

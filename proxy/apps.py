@@ -12,7 +12,7 @@ class ProxyConfig(AppConfig):
         from accounts import model_choices
         from orgs import estate
         from orgs import spending as orgs_spending
-        from proxy import catalogue, queries, spending
+        from proxy import catalogue, personal, queries, spending
         from proxy.estate import Part
         from proxy.models import IdempotencyKey, Transcript, Upstream
         from roocloud.lib import sealed
@@ -28,6 +28,7 @@ class ProxyConfig(AppConfig):
         bills.register(spending.task_bill)
         orgs_spending.register(spending.of_members)
         estate.register(Part())
+        personal.declare()
 
 
 def _hide_models(*, instance: Any, **_signal: Any) -> None:

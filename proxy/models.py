@@ -548,7 +548,7 @@ class TranscriptQuerySet(models.QuerySet["Transcript"]):
 
 class Transcript(models.Model):
     """What was asked and answered in a completion of an organization that wants it stored (see
-    proxy.keeping). In no list, export, log or admin."""
+    proxy.keeping). In no list, log or admin, and in no export but the person's own."""
 
     completion_id = models.CharField(primary_key=True, max_length=40, editable=False)
     organization = models.ForeignKey(

@@ -274,6 +274,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "roocloud.tasks.sign_of_life",
         "schedule": timedelta(seconds=30),
     },
+    "accounts-erase-due": {
+        "task": "accounts.tasks.erase_due",
+        "schedule": crontab(minute=20),
+    },
     "notifications-deliver-due": {
         "task": "notifications.tasks.deliver_due",
         "schedule": timedelta(seconds=30),

@@ -13,6 +13,7 @@ class TasksSharingConfig(AppConfig):
     def ready(self) -> None:
         from orgs import estate
         from roocloud.lib import sealed
+        from tasks_sharing import personal
         from tasks_sharing.estate import Part
         from tasks_sharing.models import Mask, Share
 
@@ -32,6 +33,7 @@ class TasksSharingConfig(AppConfig):
         pre_delete.connect(_forget_images, sender="tasks_sharing.Task")
         post_delete.connect(_drop_upload, sender="tasks_sharing.Import")
         estate.register(Part())
+        personal.declare()
 
 
 def _forget_images(*, instance: Any, **_signal: Any) -> None:

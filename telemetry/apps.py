@@ -12,11 +12,13 @@ class TelemetryConfig(AppConfig):
 
     def ready(self) -> None:
         from orgs import estate
+        from telemetry import personal
         from telemetry.estate import Part
 
         # However a task goes, alone or with its owner or organization, its uploads go too.
         post_delete.connect(_forget, sender="tasks_sharing.Task")
         estate.register(Part())
+        personal.declare()
 
 
 def _forget(*, instance: Any, **_signal: Any) -> None:

@@ -40,6 +40,8 @@ def snapshot(person) -> dict[str, object]:
         "/billing/ask",
         "/tasks/import",
         "/tasks/delete",
+        "/account/data/erase",
+        "/account/data/keep",
         "/account/notifications",
         "/account/notifications/test",
         "/account/notifications/browsers",
