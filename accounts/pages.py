@@ -17,6 +17,7 @@ from accounts.contexts import in_context
 from accounts.forms import JobTokenForm, NameForm
 from accounts.models import ClientSession
 from roocloud.lib.access import signed_in
+from roocloud.lib.agents import browser_name
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -49,7 +50,7 @@ def devices(request: HttpRequest) -> HttpResponse:
         "accounts/devices.html",
         {
             "sessions": [(session, names.get(session.organization_id, "")) for session in sessions],
-            "browsers": browsers,
+            "browsers": [(row, browser_name(row.user_agent)) for row in browsers],
             "current_key": request.session.session_key,
         },
     )

@@ -9,13 +9,13 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.actors import Actor, web_actor
 from notifications import actions, preferences, push, subscriptions
-from notifications.agents import browser_name
 from notifications.forms import PreferencesForm, SubscriptionForm
 from notifications.kinds import Channel
 from notifications.models import Notice
 from notifications.preferences import Wishes
 from notifications.subscriptions import NewSubscription
 from roocloud.lib.access import signed_in
+from roocloud.lib.agents import browser_name
 from roocloud.lib.refusals import InvalidInput
 
 #: Notifications that the page looks back on.

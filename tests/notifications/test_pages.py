@@ -8,8 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from notifications import push, subscriptions
-from notifications.agents import browser_name
 from notifications.models import Delivery, Notice, Preferences, Subscription
+from roocloud.lib.agents import browser_name
 from tests import factories
 from tests.fakes.push_service import Keys
 from tests.notifications.conftest import news, tell
