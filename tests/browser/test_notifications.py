@@ -3,8 +3,13 @@
 import json
 
 import pytest
+from django.utils import timezone
 
+from notifications import preferences
 from notifications.models import Preferences, Subscription
+from tests.bridge.clients import running
+from tests.bridge.conftest import World, token_of
+from tests.bridge.test_news import asking, notices
 from tests.fakes.push_service import Keys
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -58,3 +63,28 @@ def test_a_browser_is_turned_on_and_tried(visitor, alice, mailoutbox):
     one.look("account-notifications-off")
     one.complaints = [said for said in one.complaints if "404" not in said]
     assert not Subscription.unscoped.exists()
+
+
+_IN_FRONT = """isHidden => {
+  Object.defineProperty(document, "hidden", { get: () => isHidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+@pytest.mark.parametrize("visitor", [("desk", "dark")], ids=["desk"], indirect=True)
+def test_who_has_the_task_in_front_of_them_is_told_nothing(visitor, alice, live_url):
+    preferences.begin(user_id=alice.pk, time_zone="UTC", at=timezone.now())
+    with running() as clients:
+        world = World(clients, live_url)
+        editor = world.working_editor(token_of(alice))
+        one = visitor()
+        one.sign_in(alice)
+        page = one.go("/roomote/window-1")
+        page.wait_for_selector("[data-part=link][data-state=live]")
+        silences = []
+        for ts, is_hidden in ((5, False), (6, True), (7, False)):
+            page.evaluate(_IN_FRONT, is_hidden)
+            page.wait_for_timeout(300)  # for the page to say so
+            editor.emit("extension:heartbeat", asking(ts=ts))
+            silences.append(notices(len(silences) + 1)[-1][2])
+    assert silences == ["seen", "", "seen"]
