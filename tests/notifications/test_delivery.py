@@ -113,10 +113,10 @@ class TestAPush:
         with monkeypatch.context() as patch:
             patch.setattr(tasks.deliver, "delay", lambda **_: None)
             tell(news(alice))
-        Subscription.unscoped.update(user=bob, session=factories.web_session(bob))
-        preferences.begin(user_id=bob.pk, time_zone="UTC", at=timezone.now())
-        tell(news(bob, "his own"))
-        tasks.deliver_due()
+            Subscription.unscoped.update(user=bob, session=factories.web_session(bob))
+            preferences.begin(user_id=bob.pk, time_zone="UTC", at=timezone.now())
+            tell(news(bob, "his own"))
+        tasks.deliver_due()  # both at once
         assert len(service.pushed) == 1
         assert Delivery.unscoped.get(channel="push", notice__user=alice).state == "failed"
 
