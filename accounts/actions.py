@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -390,6 +391,11 @@ def end_browsers(*, user_id: str, except_key: str | None) -> None:
     """Sign a person out of every browser but the one with the session ``except_key``."""
     for browser in UserSession.objects.filter(user_id=user_id).exclude(session_key=except_key):
         browser.end()
+
+
+def forget_provider(provider_id: str) -> None:
+    """Let a provider that is gone, or is another one now, sign nobody in by what it said before."""
+    SocialAccount.objects.filter(provider=provider_id).delete()
 
 
 def recover_account(*, user: User, session_key: str | None, at: datetime) -> None:

@@ -10,13 +10,15 @@ from allauth.account.utils import get_next_redirect_url
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.providers.base.constants import AuthProcess
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.http import HttpRequest
 from django.shortcuts import render
 from django.utils import timezone
 
-from accounts import invitations, traces
+from accounts import invitations, single_sign_on, traces
+from accounts.issuers import IssuerSession
 from roocloud.lib import crypto, sealed
 
 logger = logging.getLogger(__name__)
@@ -99,8 +101,35 @@ def renewed(row: Any) -> dict[str, Any] | None:
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
+    def list_apps(
+        self, request: HttpRequest, provider: str | None = None, client_id: str | None = None
+    ) -> list[Any]:
+        """Those of the operator; and by its name alone, the single sign-on of an organization."""
+        found: list[Any] = super().list_apps(request, provider=provider, client_id=client_id)
+        connection = single_sign_on.connection(provider) if provider else None
+        return [*found, _app(connection)] if connection else found
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
+        """An organization's issuer speaks for its domains alone, and is connected to an account
+        that has such an address by nobody but its owner (B7)."""
+        provider_id = sociallogin.account.provider
+        if not single_sign_on.is_organizations(provider_id):
+            return
+        connection, named = single_sign_on.connection(provider_id), _named(sociallogin)
+        is_theirs = connection is not None and connection.speaks_for(named)
+        if is_theirs and sociallogin.state.get("process") == AuthProcess.CONNECT:
+            mine = EmailAddress.objects.filter(user=request.user, verified=True)
+            is_theirs = mine.filter(email__in=named).exists()
+        if not is_theirs:
+            context = {"domains": sorted(connection.domains) if connection else []}
+            page = render(request, "accounts/not_for_you.html", context, status=403)
+            raise ImmediateHttpResponse(page)
+
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
-        """As above; an invitation is for the address that the provider has verified (B7)."""
+        """As above; an invitation is for the address that the provider has verified (B7). Whom an
+        organization's single sign-on speaks for has an account by it."""
+        if single_sign_on.is_organizations(sociallogin.account.provider):
+            return True  # pre_social_login has looked at the address
         if not AccountAdapter().is_open_for_signup(request):
             return False
         if settings.ROOCLOUD_SIGNUP == "open":
@@ -113,6 +142,11 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  
         """The account that a trusted provider's verified address signs in to
         (ROOCLOUD_TRUSTED_PROVIDERS), if that account has verified the address as well: else whoever
         signed up with somebody's address would be waiting in the account of theirs (B7)."""
+        provider_id = sociallogin.account.provider
+        if single_sign_on.is_organizations(provider_id):
+            connection = single_sign_on.connection(provider_id)
+            if connection is None or not connection.speaks_for(_named(sociallogin)):
+                return None  # asked before pre_social_login refuses
         found: tuple[Any, str] | None = super().authenticate_by_email(sociallogin)
         if found is None:
             return None
@@ -130,7 +164,10 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  
     def get_requests_session(self) -> Any:
         """A session that answers the person with a page when the provider fails: allauth looks for
         that only once they came back from there."""
-        session = super().get_requests_session()
+        match = self.request.resolver_match
+        named = match.kwargs.get("provider_id", "") if match else ""
+        is_organizations = single_sign_on.is_organizations(named)
+        session: Any = IssuerSession() if is_organizations else super().get_requests_session()
         ask = session.request
 
         def request(method: str, url: str, **options: Any) -> Any:
@@ -145,3 +182,27 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  
 
         session.request = request
         return session
+
+
+def _named(sociallogin: Any) -> set[str]:
+    """The addresses that a provider says are the person's, in lower case."""
+    return {address.email.lower() for address in sociallogin.email_addresses}
+
+
+def _app(connection: single_sign_on.Connection) -> Any:
+    """As allauth takes a provider; never saved."""
+    from allauth.socialaccount.models import SocialApp
+
+    return SocialApp(
+        provider="openid_connect",
+        provider_id=connection.provider_id,
+        name=connection.name,
+        client_id=connection.client_id,
+        secret=connection.secret,
+        settings={
+            "server_url": connection.issuer,
+            "verified_email": sorted(connection.domains),
+            "email_authentication": True,
+            "oauth_pkce_enabled": True,
+        },
+    )

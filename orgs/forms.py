@@ -79,6 +79,25 @@ class LinkForm(forms.Form):
         field.choices = [("", "Any that is verified"), *named]  # type: ignore[attr-defined]
 
 
+class SingleSignOnForm(forms.Form):
+    issuer = forms.CharField(
+        max_length=300, help_text="Such as https://login.acme.example, without a slash at its end."
+    )
+    client_id = forms.CharField(label="Client id", max_length=191)
+    secret = forms.CharField(
+        label="Client secret",
+        max_length=191,
+        strip=False,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text="It is shown to nobody. Empty: the one that is stored stays.",
+    )
+
+
+class AddressForm(forms.Form):
+    email = forms.EmailField(label="Your address at work", max_length=254)
+
+
 class DomainForm(forms.Form):
     name = forms.CharField(label="Domain", max_length=253, help_text="Such as acme.example.")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 
+from roocloud.lib import crypto, sealed
 from roocloud.lib.ids import new_id
 from roocloud.lib.scoped import ScopedManager
 
@@ -185,6 +186,39 @@ class Domain(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SingleSignOn(models.Model):
+    """An organization's own issuer of OpenID Connect (see accounts.single_sign_on)."""
+
+    organization = models.OneToOneField(
+        Organization, primary_key=True, on_delete=models.CASCADE, related_name="single_sign_on"
+    )
+    issuer = models.CharField(max_length=300)  # a URL without a trailing slash
+    client_id = models.CharField(max_length=191)
+    sealed_secret = models.TextField(editable=False)  # see set_secret
+    updated_at = models.DateTimeField()
+
+    unscoped = models.Manager["SingleSignOn"]()
+
+    def __str__(self) -> str:
+        return f"{self.issuer} for {self.organization_id}"
+
+    @property
+    def _secret_context(self) -> str:
+        return f"orgs.single_sign_on.secret:{self.organization_id}:{self.issuer}"
+
+    def set_secret(self, secret: str) -> None:
+        """Seal it for this row and issuer (I2): whoever changes the issuer must give it again."""
+        self.sealed_secret = crypto.seal(secret, context=self._secret_context)
+
+    def secret(self) -> str:
+        """Raises crypto.CannotUnseal."""
+        return crypto.unseal(self.sealed_secret, context=self._secret_context).decode()
+
+    def renewed_secret(self) -> str | None:
+        """See roocloud.lib.sealed."""
+        return sealed.renewed(self.sealed_secret, context=self._secret_context)
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):

@@ -7,12 +7,20 @@ from typing import Any
 from django.db.models import Max
 from django.utils import timezone
 
-from accounts import invitations, memberships
+from accounts import invitations, memberships, single_sign_on
 from accounts import queries as people_of
 from accounts.actors import Actor
 from orgs import documents
 from orgs.actions import personal_revision
-from orgs.models import Domain, Invitation, Membership, Organization, Role, SettingsRevision
+from orgs.models import (
+    Domain,
+    Invitation,
+    Membership,
+    Organization,
+    Role,
+    SettingsRevision,
+    SingleSignOn,
+)
 from orgs.policy import ADMIN_ROLES, RemotePolicy
 from roocloud.lib import caching
 
@@ -97,6 +105,29 @@ class Invitations:
         rows = Invitation.unscoped.live(timezone.now()).filter(token_hash=token_hash)
         found = rows.values_list("email", "domain").first()
         return invitations.Offer(*found) if found else None
+
+
+class SingleSignOns:
+    """Answers accounts.single_sign_on."""
+
+    def connection(self, provider_id: str) -> single_sign_on.Connection | None:
+        organization_id = provider_id.removeprefix(single_sign_on.PREFIX)
+        row = (
+            SingleSignOn.unscoped.filter(organization_id=organization_id)
+            .select_related("organization")
+            .first()
+        )
+        if row is None:
+            return None
+        domains = Domain.unscoped.verified().filter(organization_id=row.organization_id)
+        return single_sign_on.Connection(
+            provider_id=provider_id,
+            name=row.organization.name[:40],
+            issuer=row.issuer,
+            client_id=row.client_id,
+            secret=row.secret(),
+            domains=frozenset(domains.values_list("name", flat=True)),
+        )
 
 
 def verified_domain_ids() -> list[str]:

@@ -22,7 +22,9 @@ def _confirmed(*, email_address: EmailAddress, **_signal: Any) -> None:
     _join(email_address.user)
 
 
-def _joins(*, user: "User", **_signal: Any) -> None:
+def _joins(*, user: "User", sociallogin: Any = None, **_signal: Any) -> None:
+    if sociallogin is not None:
+        actions.join_by_sign_on(user=user, provider=sociallogin.account.provider, at=timezone.now())
     _join(user)
 
 

@@ -15,6 +15,7 @@ from orgs import (
     pages,
     policy_pages,
     settings_pages,
+    sign_on_pages,
 )
 
 urlpatterns = [
@@ -58,6 +59,12 @@ urlpatterns = [
         domain_pages.domain,
         name="domain",
     ),
+    path(
+        "organizations/<str:organization_id>/single-sign-on",
+        sign_on_pages.single_sign_on,
+        name="single-sign-on",
+    ),
+    path("accounts/sign-on/", sign_on_pages.sign_on, name="sign-on"),
     path("organizations/<str:organization_id>/logo", pages.logo, name="organization-logo"),
     path(
         "organizations/<str:organization_id>/members/<str:user_id>",

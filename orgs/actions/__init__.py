@@ -59,6 +59,13 @@ from orgs.actions.revisions import (
     roll_back,
     save_settings,
 )
+from orgs.actions.single_sign_on import (
+    join_by_sign_on,
+    provider_for,
+    provider_id,
+    put_single_sign_on,
+    remove_single_sign_on,
+)
 
 __all__ = [
     "ApprovalNeeded",
@@ -84,6 +91,7 @@ __all__ = [
     "invite",
     "invite_many",
     "join_by_domain",
+    "join_by_sign_on",
     "keep_draft",
     "make_link",
     "new_link",
@@ -92,9 +100,12 @@ __all__ = [
     "personal_revision",
     "propose",
     "propose_draft",
+    "provider_for",
+    "provider_id",
     "put_item",
     "put_logo",
     "put_member",
+    "put_single_sign_on",
     "recheck_domain",
     "record_name",
     "record_text",
@@ -102,6 +113,7 @@ __all__ = [
     "remove_item",
     "remove_logo",
     "remove_member",
+    "remove_single_sign_on",
     "rename",
     "revoke_invitation",
     "roll_back",

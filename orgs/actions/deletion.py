@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
+from accounts.actions import forget_provider
 from accounts.actors import Actor
 from accounts.api_keys import revoke_all
 from accounts.bearer import rights_cache
 from audit import actions as audit
 from orgs import estate, policy
+from orgs.actions.single_sign_on import provider_id
 from orgs.models import (
     Departure,
     Domain,
@@ -20,6 +22,7 @@ from orgs.models import (
     Organization,
     SettingsDraft,
     SettingsRevision,
+    SingleSignOn,
 )
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput
 
@@ -89,11 +92,12 @@ def _close(organization_id: str, *, at: datetime) -> None:
         if not due.exists():
             return
         own = (
-            Membership, Departure, Invitation, Domain, SettingsRevision, SettingsDraft,
-            MarketplaceItem, Logo,
+            Membership, Departure, Invitation, Domain, SingleSignOn, SettingsRevision,
+            SettingsDraft, MarketplaceItem, Logo,
         )  # fmt: skip
         for model in own:
             model.unscoped.filter(organization_id=organization_id).delete()
+        forget_provider(provider_id(organization_id))
         revoke_all(organization_id=organization_id, at=at)
         slug = organization_id.lower().replace("_", "-")
         due.update(name=NAME, slug=slug, remote_control=False, deleted_at=at)

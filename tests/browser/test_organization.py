@@ -63,6 +63,8 @@ def test_its_pages_are_for_everybody(visitor, alice, bob, acme):
         "",
         "general",
         "invitations",
+        "domains",
+        "single-sign-on",
         "delete",
         member,
         f"{member}/remove",

@@ -327,6 +327,8 @@ def test_the_owner_gets_their_own(client, world, alice):
         f"/organizations/{world['organization_id']}/settings/drafts/{world['draft_id']}",
         f"/organizations/{world['organization_id']}/marketplace",
         f"/organizations/{world['organization_id']}/marketplace/{world['item_id']}",
+        f"/organizations/{world['organization_id']}/domains",
+        f"/organizations/{world['organization_id']}/single-sign-on",
         f"/shares/{world['share_id']}",
         f"/shares/{world['share_id']}/regenerate",
         f"/organizations/{world['organization_id']}/prompts",

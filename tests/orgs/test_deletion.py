@@ -49,7 +49,7 @@ KEPT = {
 }
 CLEARED = {
     "bridge.BridgeToken", "bridge.Instance", "bridge.Command", "orgs.Logo", "orgs.Membership",
-    "orgs.Departure", "orgs.Domain", "orgs.Invitation", "orgs.SettingsRevision",
+    "orgs.Departure", "orgs.Domain", "orgs.SingleSignOn", "orgs.Invitation", "orgs.SettingsRevision",
     "orgs.SettingsDraft", "orgs.MarketplaceItem", "proxy.LanguageModel", "proxy.IdempotencyKey",
     "proxy.TranscriptKeeping", "proxy.Transcript", "tasks_sharing.Task", "tasks_sharing.TaskText",
     "tasks_sharing.Image", "tasks_sharing.Import", "telemetry.Event", "telemetry.Backfill",
