@@ -38,6 +38,7 @@ class Column:
     label: str
     query: str  # what leads to its rows
     title: str
+    total: str
     x: float
     width: float
     parts: Sequence[Rect]
@@ -98,7 +99,9 @@ def stacked(
                 parts.append(Rect(one.number, round(y, 2), round(height, 2)))
         title = _title(label, sums[index], [(s.name, s.values[index]) for s in series], written)
         x = round(index * step + gap / 2, 2)
-        columns.append(Column(label, query, title, x, round(step - gap, 2), parts))
+        columns.append(
+            Column(label, query, title, written(sums[index]), x, round(step - gap, 2), parts)
+        )
     lines = [
         Line(f"{name}: {written(value)}", _height(value, top) if value in shown else None)
         for name, value in limits

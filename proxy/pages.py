@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
@@ -19,6 +20,7 @@ from proxy.spending import Filters
 from proxy.usage_forms import FilterForm
 from roocloud.lib.access import signed_in
 from roocloud.lib.spreadsheets import csv_lines
+from roocloud.lib.text import is_storable
 from roocloud.lib.threads import run_db
 
 #: Values of one kind that may be left out.
@@ -58,7 +60,8 @@ def _asked(request: HttpRequest) -> _Asked:
 
 
 def _left_out(given: QueryDict, part: str) -> tuple[str, ...]:
-    return tuple(given.getlist(f"not_{part}")[:MOST_LEFT_OUT])
+    values = filter(is_storable, given.getlist(f"not_{part}"))
+    return tuple(islice(values, MOST_LEFT_OUT))
 
 
 @require_safe

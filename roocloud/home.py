@@ -19,6 +19,7 @@ from credits import policy as money
 from credits import queries as credit
 from credits import top_ups
 from orgs import queries as orgs
+from orgs.policy import may_spend
 from proxy import spending
 from roocloud.lib.access import public, signed_in
 from tasks_sharing import queries as tasks
@@ -69,6 +70,7 @@ def _mine(actor: Actor, *, at: datetime) -> dict[str, object]:
         "on_server": on_server,
         "tasks": recent,
         "client": client,
+        "is_new": may_spend(actor) and not (client and recent),
         "variables": variables(),
     }
 

@@ -9,6 +9,7 @@ from credits.models import Budget
 from proxy import actions, catalogue
 from proxy.pricing import Usage
 from roocloud.lib.money import NANOS_PER_USD as USD
+from tests.browser.test_access import faults
 from tests.proxy.test_usage import PRICE, begin, finish
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -38,12 +39,13 @@ def completed(alice, bob, acme):
 
 def test_a_number_leads_to_its_explanation_and_to_a_limit(visitor, completed, alice, acme):
     """MO6, MO12"""
-    mine = visitor()
+    mine = visitor(bypass_csp=True)
     mine.sign_in(alice)
     for by in ("day", "member", "model", "upstream", "repository", "mode"):
         mine.go(f"/usage?of=all&by={by}")
     page = mine.go("/usage?of=all&by=model&status=done")
     mine.look("usage-narrowed")
+    assert faults(page) == []
     page.click(f"a[href='/usage/{completed.pk}']")
     page.wait_for_selector("text=of the ledger")
     mine.look("completion")

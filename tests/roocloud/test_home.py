@@ -135,6 +135,9 @@ class TestTheWayToAFirstTask:
         tasks.record_event(actor=factories.actor(bob, acme), event=created, at=timezone.now())
         assert "To your first task" not in home(bob)
 
+    def test_is_not_for_who_only_reads(self, home, rhea, acme):
+        assert "To your first task" not in home(rhea)
+
     def test_is_checked_link_by_link(self, client, bob, mallory, acme):
         """Each as it happens at the door that editors use; nobody else's counts."""
 
