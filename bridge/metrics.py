@@ -84,10 +84,16 @@ class _Bridges(Collector):
         for state in Command.State:
             commands.add_metric([state.value], counts[state.value])
         yield commands
+        text = "Commands for paired devices by what became of them."
+        yield _counter("device_commands", text, counts, _OF_DEVICES)
 
 
 #: Values of a label, and the counts behind them.
 _OUTCOMES = ("outcome", {"opened": "opened", "refused": "refused"})
+_OF_DEVICES = (
+    "state",
+    {state: f"device:{state}" for state in ("acknowledged", "expired", "failed")},
+)
 _DIRECTIONS = ("direction", {"in": "taken_bytes", "out": "sent_bytes"})
 
 

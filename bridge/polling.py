@@ -6,10 +6,11 @@ has to send its requests to the same one.
 import asyncio
 from contextlib import suppress
 
-from bridge import packets, sockets
+from bridge import handshakes, packets, sockets
+from bridge.handshakes import Handshake
 from bridge.hub import ClientKind, Hub, Peer
 from bridge.packets import Malformed
-from bridge.sockets import Bridge, Handshake
+from bridge.sockets import Bridge
 from roocloud.lib.asgi import App, Receive, Scope, Send
 from roocloud.lib.refusals import InvalidInput, Refusal, Unavailable
 from roocloud.lib.wire import dumps
@@ -47,7 +48,7 @@ async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], bod
 
 
 async def _answer(hub: Hub, scope: Scope, receive: Receive) -> str:
-    handshake = sockets.read_handshake(scope)
+    handshake = handshakes.read(scope)
     if handshake.kind is not ClientKind.WEB:
         raise InvalidInput("Editors connect by WebSocket", field="transport")
     if not handshake.sid:
@@ -61,7 +62,7 @@ async def _answer(hub: Hub, scope: Scope, receive: Receive) -> str:
 
 
 async def _open(hub: Hub, handshake: Handshake) -> str:
-    peer = sockets.new_peer(handshake, await sockets.standing_of(handshake))
+    peer = sockets.new_peer(handshake, await handshakes.standing_of(handshake))
     living = asyncio.create_task(_live(hub, peer, handshake.address))
     hub.living.add(living)
     living.add_done_callback(hub.living.discard)

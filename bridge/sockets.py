@@ -12,20 +12,19 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from accounts import browsers
 from bridge import (
     command_events,  # noqa: F401 - it declares events
     events,
     figures,
+    handshakes,
     metrics,
     packets,
     presence,
@@ -35,16 +34,15 @@ from bridge import (
 )
 from bridge.devices import courier, entrance
 from bridge.devices import events as devices
+from bridge.handshakes import Handshake
 from bridge.hub import ClientKind, Hub, Peer, user_room
 from bridge.packets import Kind, Malformed, Packet
 from bridge.presence import Present
 from bridge.tokens import Standing
 from bridge.upkeep import Upkeep
-from roocloud.lib.addresses import client_address
 from roocloud.lib.asgi import App, Receive, Scope, Send
 from roocloud.lib.batches import Batches
-from roocloud.lib.ids import digest, new_id
-from roocloud.lib.origins import is_own_page
+from roocloud.lib.ids import new_id
 from roocloud.lib.refusals import (
     Forbidden,
     InvalidInput,
@@ -53,7 +51,6 @@ from roocloud.lib.refusals import (
     Unauthenticated,
     Unavailable,
 )
-from roocloud.lib.text import clean_label
 from roocloud.lib.threads import run_db
 from roocloud.lib.wire import dumps
 
@@ -66,18 +63,6 @@ MAX_MESSAGE = 50 * 2**20
 _CONNECT_S = 10
 #: Why a WebSocket ends: "service restart" tells the other side to come back.
 _COME_BACK = 1012
-
-
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """credential: hash of the token, or key of the web session. address: where it comes from. sid:
-    the connection that it belongs to, if it is there already."""
-
-    kind: ClientKind
-    credential: str
-    address: str
-    device: str
-    sid: str = ""
 
 
 class Bridge:
@@ -115,7 +100,7 @@ def application(bridge: Bridge) -> App:
         try:
             if bridge.is_ending():
                 raise Unavailable("This server is restarting", retry_after_s=1)
-            hub, handshake = bridge.hub(), read_handshake(scope)
+            hub, handshake = bridge.hub(), handshakes.read(scope)
             if handshake.sid:
                 await upgrade(hub, polling_peer(hub, handshake), receive, send)
             else:
@@ -153,38 +138,6 @@ async def upgrade(hub: Hub, peer: Peer, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": _COME_BACK})
 
 
-def read_handshake(scope: Scope) -> Handshake:
-    """Raises InvalidInput, Unauthenticated, or Forbidden for a page of another origin (R3)."""
-    try:
-        query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=50)
-    except ValueError:
-        raise InvalidInput("Too many fields") from None
-    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    if query.get("EIO") != ["4"]:
-        raise InvalidInput("Engine.IO 4 is spoken here", field="EIO")
-    # A page over a WebSocket always names its origin; over HTTP its own origin need not be named.
-    is_page = scope["type"] == "websocket" and query.get("clientType") == ["web"]
-    if (is_page and b"origin" not in headers) or not is_own_page(headers):
-        raise Forbidden("Only pages of this server may connect")
-    forwarded_for = headers.get(b"x-forwarded-for", "")
-    address = client_address((scope.get("client") or ("",))[0], forwarded_for)
-    device = clean_label(headers.get(b"user-agent", ""), 200)
-    match query.get("clientType"):
-        case ["extension"]:
-            token = query.get("token", [""])[0]
-            if not token:
-                raise Unauthenticated("A bridge token is needed")
-            return Handshake(ClientKind.EXTENSION, digest(token), address, device)
-        case ["device"]:  # which shows its token in its CONNECT
-            return Handshake(ClientKind.DEVICE, "", address, device)
-        case ["web"]:
-            key = browsers.session_key(headers.get(b"cookie", ""))
-            if key is None:
-                raise Unauthenticated("Sign in first")
-            return Handshake(ClientKind.WEB, key, address, device, query.get("sid", [""])[0])
-    raise InvalidInput("Unknown kind of client", field="clientType")
-
-
 async def _serve_device(hub: Hub, handshake: Handshake, receive: Receive, send: Send) -> None:
     """Who comes is known by the CONNECT alone, so until then only its address is counted (F3)."""
     with _within(hub, _cap_on_address(handshake.address)):
@@ -195,7 +148,7 @@ async def _serve_device(hub: Hub, handshake: Handshake, receive: Receive, send: 
         try:
             known = await entrance.credential(receive, within_s=_CONNECT_S)
             handshake = replace(handshake, credential=known)
-            standing = await standing_of(handshake)
+            standing = await handshakes.standing_of(handshake)
         except (TimeoutError, Malformed, Unavailable):
             await _close(send)
             return
@@ -225,7 +178,7 @@ async def _serve(hub: Hub, handshake: Handshake, receive: Receive, send: Send) -
     if handshake.kind is ClientKind.DEVICE:
         await _serve_device(hub, handshake, receive, send)
         return
-    standing = await standing_of(handshake)
+    standing = await handshakes.standing_of(handshake)
     if standing is None and handshake.kind is ClientKind.EXTENSION:
         hub.counts["refused"] += 1
         await _turn_away(send)
@@ -264,28 +217,6 @@ def new_peer(handshake: Handshake, standing: Standing | None) -> Peer:
     peer.pong_due = time.monotonic() + _CONNECT_S
     peer.stands_until = time.monotonic() + upkeep.STANDS_S
     return peer
-
-
-async def _find(asked: Sequence[tuple[ClientKind, str]]) -> list[Standing | None]:
-    found: dict[tuple[ClientKind, str], Standing | None] = {}
-    for kind in ClientKind:
-        credentials = [credential for which, credential in asked if which is kind]
-        if credentials:
-            known = await upkeep.standings_of(kind, credentials)
-            found |= dict(zip(((kind, one) for one in credentials), known, strict=True))
-    return [found[one] for one in asked]
-
-
-_standings: Batches[tuple[ClientKind, str], Standing | None] = Batches(_find)
-
-
-async def standing_of(handshake: Handshake) -> Standing | None:
-    """Who comes; None for a credential that opens nothing. Raises Unavailable."""
-    try:
-        return await _standings.submit((handshake.kind, handshake.credential))
-    except DatabaseError:
-        logger.warning("A socket was not let in: the database does not answer")
-        raise Unavailable("This server cannot answer right now", retry_after_s=2) from None
 
 
 @contextmanager

@@ -21,6 +21,8 @@ from roocloud.lib.access import Access
 from roocloud.lib.openapi import OBJECT, json_body
 from roocloud.lib.refusals import Unauthenticated
 
+#: Commands that one answer lists: the next to go out.
+_MOST_LISTED = 1000
 _KEY = OpenApiParameter("Idempotency-Key", location="header", description="In place of `id`.")
 
 
@@ -163,7 +165,8 @@ class Commands(DeviceView):
     @extend_schema(responses=OBJECT)
     def get(self, request: Request, device_id: str) -> Response:
         device = registry.find(self.actor, device_id)
-        return Response({"commands": [_waiting(row) for row in queue.waiting(self.actor, device)]})
+        rows = queue.waiting(self.actor, device)[:_MOST_LISTED]
+        return Response({"commands": [_waiting(row) for row in rows]})
 
     @extend_schema(request=json_body(Envelope), parameters=[_KEY], responses=OBJECT)
     def post(self, request: Request, device_id: str) -> Response:

@@ -8,6 +8,7 @@ from io import BytesIO
 import qrcode
 from django.conf import settings
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -23,6 +24,7 @@ from bridge.devices.models import Device, QueuedCommand
 from roocloud.lib.access import signed_in
 from roocloud.lib.refusals import Conflict, Forbidden
 
+_PER_PAGE = 50
 _WORDS = {
     "new_task": "Start of a task",
     "user_message": "Message",
@@ -62,11 +64,13 @@ def device(request: HttpRequest, device_pk: str) -> HttpResponse:
     """``/roomote/devices/{id}``: one, with what waits for it."""
     actor, at = web_actor(request), timezone.now()
     found = _find(actor, device_pk)
+    page = Paginator(queue.waiting(actor, found), _PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "device": found,
         "is_online": found.is_connected(at),
         "may_command": registry.standing_of(found, at=at).may_command,
-        "waiting": [Waiting(row) for row in queue.waiting(actor, found)],
+        "waiting": [Waiting(row) for row in page],
+        "page": page,
     }
     return render(request, "bridge/device.html", context)
 

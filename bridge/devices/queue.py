@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
@@ -248,11 +247,10 @@ def _settle_rows(
     ]
 
 
-def waiting(actor: Actor, device: Device) -> list[QueuedCommand]:
+def waiting(actor: Actor, device: Device) -> QuerySet[QueuedCommand]:
     """What waits for a device of the actor's, in the order of its delivery."""
     rows = QueuedCommand.objects.visible_to(actor).open().filter(target=device)
-    ordered = rows.select_related("source").order_by("-priority", "pk")
-    return list(ordered[: settings.ROOCLOUD_DEVICE_QUEUE])
+    return rows.select_related("source").defer("payload").order_by("-priority", "pk")
 
 
 def find(*, device: Device, key: str, by: Actor) -> QueuedCommand:

@@ -1,11 +1,13 @@
 """Phones and companions on their sockets, played by the published client."""
 
+import logging
 import time
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
+from bridge import sockets
 from bridge.devices import registry
 from bridge.devices.events import REPORTS
 from bridge.devices.models import Device, QueuedCommand
@@ -16,6 +18,8 @@ from bridge.models import Command
 from roocloud.asgi import application
 from tests.bridge.conftest import cookies_of, instance, message, token_of
 from tests.bridge.paired import order, paired, waiting
+from tests.bridge.raw import opened as opened_raw
+from tests.bridge.raw import said
 from tests.live import serving
 
 State = QueuedCommand.State
@@ -73,6 +77,23 @@ class TestASocket:
         assert "ended" in client.wait("auth_error")[0]["message"]
         assert "not valid" in client.wait("connect_error")[0]
         assert time.monotonic() - began < 5
+
+    @pytest.mark.parametrize("first", ["", "42[]", "40/other,", "40{", '40{"token": 5}'])
+    def test_that_does_not_say_who_comes_ends(self, world, caplog, first):
+        """F3: silent ones too, and those that hang up."""
+        caplog.set_level(logging.ERROR)
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            opened_raw(world.url, clientType="device") as plug,
+        ):
+            patch.setattr(sockets, "_CONNECT_S", 0.2)
+            plug.recv(5)
+            if first:
+                plug.send(first)
+            said(plug)
+        with opened_raw(world.url, clientType="device") as plug:
+            plug.recv(5)
+        assert [record.getMessage() for record in caplog.records] == []
 
     def test_makes_way_for_a_newer_one_of_the_same_device(self, world, phone, desk):
         old, new = opened(world, desk), opened(world, desk)
