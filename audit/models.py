@@ -51,6 +51,10 @@ class Loose(models.Model):
     entry_id = models.CharField(max_length=40, unique=True)
     sealed_digest = models.CharField(max_length=200)  # of the entry as it was written
 
+    class Meta:
+        verbose_name = "entry to be chained"
+        verbose_name_plural = "entries to be chained"
+
     def __str__(self) -> str:
         return self.entry_id
 

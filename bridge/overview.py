@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
+from django.db.models import Count, Q
 from django.urls import reverse
 
 from accounts.actors import Actor
@@ -249,3 +250,21 @@ def _waiting(row: Command) -> Waiting:
     title = clean_label(_starts.decode(row.payload).text, 140) or "A task of images"
     place = " · ".join(filter(None, (_name_of(row.workspace_path), row.host)))
     return Waiting(row.pk, title, place, row.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Of everybody's editors: those that are there, those whose task runs, and commands that wait
+    for theirs."""
+
+    editors: int
+    running: int
+    commands: int
+
+
+def totals(*, at: datetime) -> Totals:
+    """For the site's administrators. Two queries."""
+    live = Instance.unscoped.live(at).aggregate(
+        editors=Count("pk"), running=Count("pk", filter=Q(task_status="running"))
+    )
+    return Totals(**live, commands=Command.unscoped.queued().count())

@@ -19,7 +19,7 @@ from accounts import queries as people
 from accounts.actors import web_actor
 from credits import actions, policy, top_ups
 from credits.forms import DecideForm
-from credits.models import Account, Entry, Hold, Payment, TopUp
+from credits.models import Account, Budget, BudgetSpan, Entry, Hold, Payment, TopUp
 from roocloud.lib.admin import ReadOnlyAdmin
 from roocloud.lib.ids import new_id
 from roocloud.lib.money import format_usd, nanos_to_plain_usd, usd_to_nanos
@@ -210,6 +210,38 @@ class HoldAdmin(ReadOnlyAdmin[Hold]):
     @admin.display(ordering="cost_nanos")
     def cost(self, hold: Hold) -> str:
         return format_usd(hold.cost_nanos)
+
+
+@admin.register(Budget)
+class BudgetAdmin(ReadOnlyAdmin[Budget]):
+    list_display = ("account", "scope", "subject", "period", "limit", "created_at")
+    list_filter = ("scope", "period")
+    list_select_related = ("account__organization", "account__user")
+    search_fields = ("=id", "=account__id", "=subject", "=account__user__email")
+    date_hierarchy = "created_at"
+    ordering = ("-created_at", "id")
+
+    @admin.display(ordering="limit_nanos")
+    def limit(self, budget: Budget) -> str:
+        return format_usd(budget.limit_nanos)
+
+
+@admin.register(BudgetSpan)
+class BudgetSpanAdmin(ReadOnlyAdmin[BudgetSpan]):
+    """What was used of budgets, a row a period."""
+
+    list_display = ("starts_on", "budget", "subject", "used", "limit", "warned_at")
+    list_filter = ("budget__period", "budget__scope", ("warned_at", admin.EmptyFieldListFilter))
+    list_select_related = ("budget",)
+    search_fields = ("=budget__id", "=budget__account__id", "=subject")
+    date_hierarchy = "starts_on"
+    ordering = ("-starts_on", "-id")
+
+    def used(self, span: BudgetSpan) -> str:
+        return format_usd(span.spent_nanos + span.held_nanos)
+
+    def limit(self, span: BudgetSpan) -> str:
+        return format_usd(span.budget.limit_nanos)
 
 
 @admin.register(TopUp)

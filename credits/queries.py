@@ -1,16 +1,20 @@
 """Reads of credit. Amounts are nano-dollars."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce
 
 from accounts import memberships
 from accounts import queries as people
 from accounts.actors import Actor
-from credits.models import Account, Entry, Hold
+from credits import budgets
+from credits.models import Account, Budget, BudgetSpan, Entry, Hold, TopUp
 
 
 def balance_nanos(actor: Actor) -> int:
@@ -77,3 +81,43 @@ def sum_of(rows: QuerySet[Any], amount: F | CombinedExpression) -> Coalesce:
 def charge_of(completion_id: str, *, hold_id: int | None) -> Entry | None:
     """The ledger's line for a completion; None if it cost nothing."""
     return Entry.unscoped.filter(hold=hold_id, key=Entry.charge_key(completion_id)).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Tightness:
+    """Of all that budgets limit in their present periods: how many are nearly used up, and how many
+    are. days_nanos: what day budgets of whole accounts allow together."""
+
+    near: int
+    used_up: int
+    days_nanos: int
+
+
+def tightness(*, at: datetime) -> Tightness:
+    """For the site's administrators. Two queries."""
+    now = reduce(
+        or_,
+        (
+            Q(budget__period=period, starts_on=budgets.starts_on(period, at))
+            for period in Budget.Period.values
+        ),
+    )
+    used = F("spent_nanos") + F("held_nanos")
+    limit = F("budget__limit_nanos")
+    full = Q(used__gte=limit)
+    counts = (
+        BudgetSpan.unscoped.filter(now, budget__limit_nanos__gt=0)
+        .annotate(used=used)
+        .aggregate(
+            near=Count("pk", filter=Q(used__gte=limit * budgets.WARN_AT) & ~full),
+            used_up=Count("pk", filter=full),
+        )
+    )
+    days = Budget.unscoped.filter(scope=Budget.Scope.ACCOUNT, period=Budget.Period.DAY)
+    allowed = days.aggregate(total=Sum("limit_nanos"))["total"]
+    return Tightness(counts["near"], counts["used_up"], allowed or 0)
+
+
+def top_ups_asked() -> int:
+    """Requests for credit that nobody has answered."""
+    return TopUp.unscoped.filter(state=TopUp.State.ASKED).count()

@@ -31,6 +31,11 @@ class Window:
         total = self.answered + self.errors
         return 100 * self.answered / total if total else None
 
+    @property
+    def error_percent(self) -> float | None:
+        """The same."""
+        return None if self.success_percent is None else 100 - self.success_percent
+
 
 @dataclass(slots=True)
 class Health:

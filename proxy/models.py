@@ -631,7 +631,8 @@ class UsageDay(models.Model):
         indexes = [
             models.Index(
                 fields=["user_id", "organization_id", "day"], name="proxy_usage_day_of_user"
-            )
+            ),
+            models.Index(fields=["day"], name="proxy_usage_day_by_day"),
         ]
 
     def __str__(self) -> str:

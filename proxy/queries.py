@@ -1,19 +1,19 @@
 """Reads of the catalogue and of completions, for other rooms and for pages."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db.models import Count, Q, Sum
-from django.db.models.functions import TruncDate
+from django.db.models.functions import TruncHour
 from django.utils import timezone
 
 from accounts.actors import Actor
 from orgs import queries as orgs
 from proxy import demo
 from proxy.admission import PROVIDER
-from proxy.models import Completion, LanguageModel, Price
+from proxy.models import Completion, LanguageModel, Price, UsageDay
 from proxy.pricing import FREE, Rates
 
 _NANOS_PER_USD = 10**9
@@ -118,20 +118,43 @@ def _demo_entry() -> dict[str, Any]:
     }
 
 
-def dashboard_days(since: datetime) -> Sequence[Mapping[str, object]]:
-    """A row a day since ``since``: completions, failures, tokens and spend in nano-dollars."""
+def dashboard_days(first: date) -> Sequence[Mapping[str, object]]:
+    """A row a day from ``first`` on, of the roll-up: completions that ended, failures, tokens and
+    spend in nano-dollars."""
     return list(
-        Completion.unscoped.filter(started_at__gte=since)
-        .annotate(day=TruncDate("started_at"))
+        UsageDay.unscoped.filter(day__gte=first)
         .values("day")
         .order_by("day")
         .annotate(
-            completions=Count("pk"),
-            failed=Count("pk", filter=Q(status=Completion.Status.FAILED)),
+            done=Sum("completions"),
+            wrong=Sum("failed"),
             tokens=Sum("prompt_tokens") + Sum("completion_tokens"),
             spend_nanos=Sum("cost_nanos"),
         )
     )
+
+
+def dashboard_hours(since: datetime) -> Sequence[Mapping[str, object]]:
+    """A row an hour since ``since``: completions that began, those that failed, those that run, and
+    spend in nano-dollars. The caller keeps ``since`` to a day: these are raw rows."""
+    return list(
+        Completion.unscoped.filter(started_at__gte=since)
+        .annotate(hour=TruncHour("started_at"))
+        .values("hour")
+        .order_by("hour")
+        .annotate(
+            completions=Count("pk"),
+            failed=Count("pk", filter=Q(status=Completion.Status.FAILED)),
+            running=Count("pk", filter=Q(status=Completion.Status.RUNNING)),
+            spend_nanos=Sum("cost_nanos"),
+        )
+    )
+
+
+def unpriced_models(*, at: datetime) -> int:
+    """How many models are visible and not offered, because they have no price."""
+    visible = LanguageModel.unscoped.filter(visible=True)
+    return visible.exclude(pk__in=LanguageModel.unscoped.priced(at).values("pk")).count()
 
 
 def has_models(*, at: datetime) -> bool:

@@ -3,7 +3,6 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const FILES = {
-  "chart.js": ["chart.js", "dist/chart.umd.min.js"],
   "socket.io-client.js": ["socket.io-client", "dist/socket.io.esm.min.js"],
 };
 

@@ -22,7 +22,7 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import TruncDate
+from django.db.models.functions import TruncHour
 from django.db.models.sql.compiler import SQLCompiler
 
 from accounts import memberships
@@ -31,7 +31,7 @@ from orgs import queries as orgs
 from roocloud.lib.ids import digest
 from tasks_sharing import policy
 from tasks_sharing.actions import valid_task_id
-from tasks_sharing.models import Message, Share, Task
+from tasks_sharing.models import Import, Message, Share, Task
 
 
 def my_tasks(actor: Actor) -> QuerySet[Task]:
@@ -298,12 +298,19 @@ def facts(
     return found
 
 
-def dashboard_days(since: datetime) -> Sequence[Mapping[str, object]]:
-    """A row a day since ``since``: tasks that began."""
+def dashboard_hours(since: datetime) -> Sequence[Mapping[str, object]]:
+    """A row an hour since ``since``: tasks that began."""
     return list(
         Task.unscoped.filter(created_at__gte=since)
-        .annotate(day=TruncDate("created_at"))
-        .values("day")
-        .order_by("day")
+        .annotate(hour=TruncHour("created_at"))
+        .values("hour")
+        .order_by("hour")
         .annotate(tasks=Count("pk"))
     )
+
+
+def import_states() -> dict[str, int]:
+    """How many imports of history run, and how many failed."""
+    states = [Import.State.RUNNING, Import.State.FAILED]
+    rows = Import.unscoped.filter(state__in=states).order_by().values_list("state")
+    return dict(rows.annotate(count=Count("pk")))

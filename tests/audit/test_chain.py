@@ -2,7 +2,8 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from audit import actions as audit
 from audit import chain, verifying
 from audit.models import Chain, Check, Entry, Link, Loose
 from roocloud.lib import caching, crypto, sealed
+from roocloud.lib.append_only import statements
 
 GUARDED = ("audit_entry", "audit_link", "audit_check")
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -53,14 +55,25 @@ def trail(db, django_capture_on_commit_callbacks) -> None:
     write(WAITING, of="budget")
 
 
-@pytest.fixture
-def unguarded(trail) -> None:
+@contextmanager
+def unguarded_tables() -> Iterator[None]:
     """The database as it is to whoever owns it: without the triggers that refuse changes."""
-    on = {table: f" ON {table}" if connection.vendor == "postgresql" else "" for table in GUARDED}
+    is_postgresql = connection.vendor == "postgresql"
     with connection.cursor() as cursor:
         for table in GUARDED:
             for verb in ("update", "delete"):
-                cursor.execute(f"DROP TRIGGER {table}_no_{verb}{on[table]}")
+                on = f" ON {table}" if is_postgresql else ""
+                cursor.execute(f"DROP TRIGGER {table}_no_{verb}{on}")
+        yield
+        for table in GUARDED:
+            for statement in statements(connection.vendor, table):
+                cursor.execute(statement)
+
+
+@pytest.fixture
+def unguarded(trail) -> Iterator[None]:
+    with unguarded_tables():
+        yield
 
 
 # --- What is done to it -----------------------------------------------------------------------
