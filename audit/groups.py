@@ -9,7 +9,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "money": ("Credit and budgets", ("budget", "credit", "ledger", "payment", "top_up")),
     "models": ("Models and upstreams", ("model", "upstream")),
     "tasks": ("Tasks and shares", ("mask", "import", "share", "task", "tasks", "transcript")),
-    "commands": ("Remote control", ("command", "device", "device_command")),
+    "commands": ("Remote control", ("command", "device", "device_command", "editor")),
     "server": ("Jobs and the trail", ("audit", "backfill")),
 }
 
