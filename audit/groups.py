@@ -4,7 +4,10 @@
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sign-ins": ("Sign-ins and accounts", ("session", "user", "user_settings", "second_factor")),
     "members": ("Organizations and members", ("organization", "membership", "invitation")),
-    "policy": ("Settings and policy", ("organization_settings", "remote_control", "transcripts")),
+    "policy": (
+        "Settings and policy",
+        ("organization_settings", "marketplace_item", "remote_control", "transcripts"),
+    ),
     "keys": ("Keys", ("api_key", "signing_key")),
     "money": ("Credit and budgets", ("budget", "credit", "ledger", "payment", "top_up")),
     "models": ("Models and upstreams", ("model", "upstream")),
