@@ -10,6 +10,8 @@ from tasks_sharing import gists, pictures
 from tasks_sharing.models import Message, Task
 
 _MAX_TS = 2**53
+#: Of the first text, that are the task's title.
+TITLE_CHARS = 200
 #: After one of these nothing runs, until another message comes.
 _ENDS = frozenset({"completion_result", "resume_completed_task"})
 
@@ -79,4 +81,4 @@ def prompt_of(messages: Iterable[Read]) -> tuple[str, int] | None:
     if not texts:
         return None
     first = min(texts, key=lambda m: m.ts)
-    return clean_label(first.document["text"], 200), first.ts
+    return clean_label(first.document["text"], TITLE_CHARS), first.ts

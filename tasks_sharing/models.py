@@ -109,6 +109,11 @@ class Task(models.Model):
                 fields=["organization", "-last_activity_at", "id"], name="tasks_task_of_org"
             ),
             models.Index(fields=["task_id"], name="tasks_task_by_client_id"),
+            models.Index(
+                fields=["owner", "parent_task_id", "created_at", "id"],
+                condition=~Q(parent_task_id=""),
+                name="tasks_task_of_parent",
+            ),
             models.Index(fields=["-created_at", "id"], name="tasks_task_recent"),
         ]
 

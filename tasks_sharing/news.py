@@ -16,6 +16,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from tasks_sharing import queries
 from tasks_sharing.conversation import Item
 from tasks_sharing.models import Task
 from tasks_sharing.transcript import Transcript
@@ -42,7 +43,8 @@ class News:
 
 def transcript_of(task: Task) -> Transcript:
     """The conversation as the task's page shows it."""
-    return Transcript(task, path=reverse("task", args=[task.task_id]))
+    path = reverse("task", args=[task.task_id])
+    return Transcript(task, path=path, family=queries.family(task))
 
 
 def version_of(item: Item, body: str) -> str:

@@ -56,12 +56,6 @@ def _guarded(view: View) -> View:
     return wrapped
 
 
-def _transcript(task: Task, *, token: str = "", masks: Masks = masking.NONE) -> Transcript:
-    """The conversation of a task page, or of the share page of a token."""
-    path = reverse("share", args=[token]) if token else reverse("task", args=[task.task_id])
-    return Transcript(task, path=path, masks=masks)
-
-
 def conversation(request: HttpRequest, transcript: Transcript) -> dict[str, Any]:
     """What the task page and the share page show of a conversation. Templates ask the transcript
     for the parts that the cache does not have."""
@@ -175,7 +169,7 @@ def task(request: HttpRequest, task_id: str) -> HttpResponse:
     """``/task/{id}``, by the client's own id: the owner's page, and by policy a colleague's."""
     found = _opened(request, task_id)
     is_mine = found.owner_id == web_actor(request).user_id
-    context = conversation(request, _transcript(found))
+    context = conversation(request, news.transcript_of(found))
     context["bill"] = bills.of(owner_id=found.owner_id, task_id=found.task_id)
     context["is_mine"] = is_mine
     context["is_live"] = news.may_come(found, at=timezone.now()) and not context["text"]
@@ -191,7 +185,7 @@ def task_news(request: HttpRequest, task_id: str) -> HttpResponse:
     """``/task/{id}/news?page=2&known=…&whole=1``: what a page lacks that follows the task. known:
     versions of the blocks that it has of the window; whole: with what is beside them."""
     found = _opened(request, task_id)
-    transcript = _transcript(found)
+    transcript = news.transcript_of(found)
     known = news.known_in(request.GET.get("known", ""))
     fresh = news.news(transcript, request.GET.get("page", ""), known)
     context = {
@@ -212,7 +206,7 @@ def task_news(request: HttpRequest, task_id: str) -> HttpResponse:
 @signed_in
 def task_changes(request: HttpRequest, task_id: str) -> HttpResponse:
     """``/task/{id}/changes``: what became of each file."""
-    return _changes(request, _transcript(_opened(request, task_id)))
+    return _changes(request, news.transcript_of(_opened(request, task_id)))
 
 
 @_guarded
@@ -220,7 +214,7 @@ def task_changes(request: HttpRequest, task_id: str) -> HttpResponse:
 @signed_in
 def task_file(request: HttpRequest, task_id: str, form: str) -> HttpResponseBase:
     """``/task/{id}.md``, ``.json``, ``.patch``"""
-    return _file(_transcript(_opened(request, task_id)), form)
+    return _file(news.transcript_of(_opened(request, task_id)), form)
 
 
 @_guarded
@@ -237,7 +231,7 @@ def share(request: HttpRequest, token: str, form: str = "") -> HttpResponseBase:
             return render(request, "tasks_sharing/share_closed.html", status=404)
         raise Http404
     masks = guard.masks_for(found, at=timezone.now())
-    transcript = _transcript(found.task, token=token, masks=masks)
+    transcript = Transcript(found.task, path=reverse("share", args=[token]), masks=masks)
     if form == "preview":
         return _picture(found, transcript)
     response = _shared(request, found, transcript, form)

@@ -162,6 +162,7 @@ def _switch_mode(told: dict[str, Any]) -> Block:
 def _new_task(told: dict[str, Any]) -> Block:
     block = Block("subtask", "Start a subtask", label(told, "mode"))
     if content := string(told, "content"):
+        block.source = content
         block.parts = [("", Part(markup.markdown, content))]
     if todos := string(told, "todos"):
         block.parts.append(("To-dos", Part(markup.markdown, todos)))

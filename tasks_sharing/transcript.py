@@ -25,6 +25,7 @@ from tasks_sharing.conversation import Item, Spoken, anchor_of, instant, items, 
 from tasks_sharing.gists import Change, Gist, gist_of
 from tasks_sharing.markup import Part
 from tasks_sharing.masking import Masks
+from tasks_sharing.messages import TITLE_CHARS
 from tasks_sharing.models import Message, Task
 
 WINDOW = 100
@@ -34,6 +35,7 @@ _VERSION = 2
 _OLDEST = datetime(2024, 1, 1, tzinfo=UTC)
 _MAX_FOUND = 50
 _MAX_ENTRIES = 300
+NO_FAMILY = queries.Family()
 _RESULT_CHARS = 4_000
 #: Of a file that are made at once.
 _FILE_CHARS = 8 * 2**20
@@ -136,12 +138,21 @@ class Window:
 
 class Transcript:
     """path: of the page that it is read on; links to messages and images are below it. masks: what
-    its readers do not see. author: what they call the owner, which is not always the name."""
+    its readers do not see. author: what they call the owner, which is not always the name. family:
+    the tasks around it, for readers who may open those."""
 
-    def __init__(self, task: Task, *, path: str, masks: Masks = masking.NONE) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        path: str,
+        masks: Masks = masking.NONE,
+        family: queries.Family = NO_FAMILY,
+    ) -> None:
         self.task = masks.task(task)
         self.path = path
         self.author = masks.author(task)
+        self.family = family
         self._masks = masks
 
     def read(self, rows: QuerySet[Message], *, is_bounded: bool = True) -> Iterator[Message]:
@@ -165,7 +176,8 @@ class Transcript:
         """Another one whenever a message came, changed or went, or is masked otherwise."""
         task = self.task
         changed = task.last_activity_at, task.backfilled_at
-        state = (_VERSION, self.path, task.pk, *changed, self.span, self._masks.version)
+        kin = [(one.task_id, one.title, one.status) for one in self._kin]
+        state = (_VERSION, self.path, task.pk, *changed, self.span, self._masks.version, kin)
         return sha256(repr(state).encode()).hexdigest()
 
     # --- Windows ------------------------------------------------------------------------------
@@ -275,6 +287,24 @@ class Transcript:
             for one in spoken(self.read(rows), opens=False, approved_until=approved)
             for edit in one.block.edits
         )
+
+    @property
+    def _kin(self) -> list[Task]:
+        parent = self.family.parent
+        return [*([parent] if parent else []), *self.family.children]
+
+    def started(self, item: Item) -> Task | None:
+        """The subtask that a block began: the first one after it by the editor's clock whose prompt
+        is what the block gives to do. None if it did not come here, and for any other block."""
+        title = clean_label(item.block.source, TITLE_CHARS)
+        if item.block.form != "subtask" or not title:
+            return None
+        after = [
+            child
+            for child in self.family.children
+            if child.title == title and child.title_ts is not None and child.title_ts >= item.ts
+        ]
+        return min(after, key=lambda child: (child.title_ts, child.pk), default=None)
 
     def link(self, anchor: str) -> str:
         """The address of a message, below the site."""

@@ -8,6 +8,8 @@ from django.utils.safestring import SafeString
 
 from roocloud.lib.money import format_usd
 from tasks_sharing import previews
+from tasks_sharing.conversation import Item
+from tasks_sharing.models import Task
 from tasks_sharing.transcript import Entry, Overview, Transcript
 
 register = template.Library()
@@ -44,6 +46,12 @@ def entry_url(context: Context, entry: Entry) -> str:
     path, page = context["transcript"].path, context["page"]
     where = "" if entry.window == page.number else f"{path}?page={entry.window}"
     return f"{where}#{entry.anchor}"
+
+
+@register.simple_tag
+def started(transcript: Transcript, item: Item) -> Task | None:
+    """The subtask that a block began."""
+    return transcript.started(item)
 
 
 @register.simple_tag

@@ -116,7 +116,7 @@ def test_looks_come_often_enough():
 def test_a_look_costs_few_queries(client, alice, task, django_assert_max_num_queries):
     cookies = cookies_of(client, alice)
 
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         streams._look(cookies, TASK)
 
 
@@ -605,7 +605,7 @@ def test_a_long_list_of_what_is_known_is_harmless(client, alice, acme, task):
 
 def test_news_cost_few_queries(client, alice, acme, task, django_assert_max_num_queries):
     client.force_login(alice)
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(16):
         client.get(f"/task/{TASK}/news?page=1")
 
 

@@ -115,6 +115,118 @@ class TestItsDate:
         assert f"{shown.day} {shown:%B %Y}" in drawn[0].facts
 
 
+class TestSubtasks:
+    """A task names the one that started it and those that it started."""
+
+    ORDER = "Write **tests** for `withRetries`:\nhow often it calls."
+
+    @pytest.fixture
+    def parent(self, alice, acme):
+        rows = [say("text", "Retry calls"), tool("newTask", mode="test", content=self.ORDER)]
+        return store(alice, acme, [{"ts": BEGAN + n, **row} for n, row in enumerate(rows)])
+
+    @pytest.fixture
+    def child(self, alice, acme, parent):
+        return self.start(alice, acme, "child", self.ORDER)
+
+    def start(self, person, org, task_id, text, *, ts=BEGAN + 9, parent=TASK) -> Task:
+        told = {"taskId": task_id, "parentTaskId": parent}
+        message = {"ts": ts, **say("text", text)}
+        for event in (
+            actions.Event("Task Created", told),
+            actions.Event("Task Message", {"taskId": task_id, "message": message}),
+        ):
+            actions.record_event(actor=factories.actor(person, org), event=event, at=timezone.now())
+        return Task.unscoped.get(owner=person, task_id=task_id)
+
+    def header(self, client, path=f"/task/{TASK}") -> str:
+        page = client.get(path).content.decode()
+        return page.partition('class="task__header"')[2].partition("</header>")[0]
+
+    def test_are_linked_both_ways_with_their_outcome(self, client, alice, child):
+        client.force_login(alice)
+        Task.unscoped.filter(pk=child.pk).update(status="completed")
+
+        shown = self.header(client)
+        assert 'href="/task/child"' in shown
+        assert "Write tests for withRetries: how often it calls." in shown
+        assert "1 completed" in shown
+        begun = self.header(client, "/task/child")
+        assert f'Subtask of\n    <a href="/task/{TASK}">Retry calls</a>' in begun
+        assert "subtask" not in begun.partition("Subtask of")[2]
+
+    def test_are_opened_from_where_they_were_started(self, client, alice, acme, parent):
+        """Also when that was shown before, and of two that are told the same each its own."""
+        client.force_login(alice)
+        again = tool("newTask", mode="test", content=self.ORDER)
+        hear(alice, acme, {"ts": BEGAN + 20, **again})
+        assert b"Open the subtask" not in client.get(f"/task/{TASK}").content
+        self.start(alice, acme, "second", self.ORDER, ts=BEGAN + 21)
+        self.start(alice, acme, "first", self.ORDER, ts=BEGAN + 9)
+        self.start(alice, acme, "other", "Something else", ts=BEGAN + 8)
+
+        talk = client.get(f"/task/{TASK}").content.decode().partition('class="talk"')[2]
+
+        assert re.findall(r'<a href="(/task/\w+)">Open the subtask', talk) == [
+            "/task/first", "/task/second",
+        ]  # fmt: skip
+
+    def test_are_never_on_a_link_that_leaves(self, client, alice, bob, acme, child):
+        for visibility, reader in (("public", None), ("organization", bob)):
+            url = actions.share_task(
+                actor=factories.actor(alice, acme), task_id=TASK, visibility=visibility,
+                at=timezone.now(),
+            ).url  # fmt: skip
+            if reader:
+                client.force_login(reader)
+            shown = client.get(url[url.index("/share/") :]).content.decode()
+            assert "Start a subtask" in shown
+            assert "/task/child" not in shown
+            assert "1 subtask" not in shown
+
+    def test_of_other_people_and_contexts_are_not_shown(self, client, alice, bob, acme, parent):
+        """A1"""
+        self.start(bob, acme, "bobs", self.ORDER)
+        self.start(alice, None, "personal", self.ORDER)
+        own = self.start(bob, acme, "own", "Mine", parent="hers")
+        self.start(alice, acme, "hers", "Secret of Alice")
+        client.force_login(alice)
+        shown = client.get(f"/task/{TASK}").content.decode()
+        assert "/task/bobs" not in shown
+        assert "/task/personal" not in shown
+        client.force_login(bob)
+        assert "Secret of Alice" not in client.get(f"/task/{own.task_id}").content.decode()
+
+    def test_a_colleague_who_may_open_the_task_may_open_them(self, client, adam, child):
+        client.force_login(adam)
+        assert 'href="/task/child"' in self.header(client)
+        assert client.get("/task/child").status_code == 200
+
+    def test_are_bounded_and_cost_as_much_as_one(self, client, alice, acme, child):
+        client.force_login(alice)
+        few = TestParts().count(lambda: client.get(f"/task/{TASK}"))
+        now = timezone.now()
+        Task.unscoped.bulk_create(
+            Task(
+                task_id=f"c-{n}", owner=alice, organization=acme, parent_task_id=TASK,
+                created_at=now, last_activity_at=now,
+            )
+            for n in range(queries.MAX_SUBTASKS)
+        )  # fmt: skip
+
+        shown = []
+        assert TestParts().count(lambda: shown.append(self.header(client))) <= few
+        assert "The first 50 subtasks" in " ".join(shown[0].split())
+        assert shown[0].count('class="rows__main" href="/task/') == queries.MAX_SUBTASKS
+
+    def test_are_found_by_an_index(self, child):
+        rows = queries.subtasks_of(Task.unscoped.get(task_id=TASK))
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SET LOCAL enable_seqscan = off")
+        assert "tasks_task_of_parent" in rows.explain()
+
+
 class TestParts:
     def test_a_long_conversation_asks_as_much_as_a_short_one(self, mine, alice, acme):
         store(alice, acme, texts(WINDOW))
@@ -122,7 +234,7 @@ class TestParts:
         store(alice, acme, texts(WINDOW, start=1))
         few = self.count(lambda: mine.get(f"/task/{TASK}"))
         store(alice, acme, texts(20 * WINDOW))
-        assert self.count(lambda: mine.get(f"/task/{TASK}")) == few <= 20
+        assert self.count(lambda: mine.get(f"/task/{TASK}")) == few <= 21
 
     def count(self, act) -> int:
         with CaptureQueriesContext(connection) as captured:
