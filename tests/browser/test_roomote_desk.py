@@ -32,7 +32,7 @@ def test_a_question_is_answered_in_the_list(world, token, open_page):  # noqa: F
     waiting = instance(taskAsk=asks, task={"taskStatus": "interactive"})
     editor.emit("extension:heartbeat", waiting)
     page.wait_for_selector("[data-section=needs] roomote-question >> text=rm -rf build")
-    assert page.is_visible("text=deletes or overwrites")
+    page.wait_for_selector("roomote-question >> text=deletes or overwrites")
     assert page.title().startswith("(1) ")
     assert "waits" in page.get_attribute("link[rel=icon]", "href")
     one.look("roomote-needs-you")
