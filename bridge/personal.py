@@ -1,7 +1,7 @@
 """What of this room is about a person (L3)."""
 
 from bridge.devices.models import Device, Pairing, QueuedCommand
-from bridge.models import BridgeToken, Command, Instance
+from bridge.models import BridgeToken, Command, Instance, Watcher
 from roocloud.lib import personal
 
 
@@ -15,6 +15,7 @@ def declare() -> None:
         Command, "sender", "kind", "task_id", "device", "state", "reason", "given_at", "host",
         "workspace_path", "payload",
     )  # fmt: skip
+    personal.owned(Watcher, "viewer", reason="rows that live for seconds")
     personal.owned(
         Device, "owner", "device_id", "name", "kind", "platform", "capabilities", "public_key",
         "created_at", "last_seen_at",
