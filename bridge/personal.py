@@ -20,5 +20,6 @@ def declare() -> None:
         Device, "owner", "device_id", "name", "kind", "platform", "capabilities", "public_key",
         "created_at", "last_seen_at",
     )  # fmt: skip
+    personal.owned(Watcher, "viewer", "instance__instance_id", "began_at", "last_seen_at")
     personal.owned(Pairing, "user", reason="a code that is good for a minute")
     personal.owned(QueuedCommand, "owner", "kind", "task_id", "payload", "state", "given_at")

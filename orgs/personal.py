@@ -1,7 +1,16 @@
 """What of this room is about a person (L3)."""
 
 from accounts import queries as people
-from orgs.models import Departure, Invitation, Membership, Organization, Role, SettingsRevision
+from orgs.models import (
+    Departure,
+    Invitation,
+    MarketplaceItem,
+    Membership,
+    Organization,
+    Role,
+    SettingsDraft,
+    SettingsRevision,
+)
 from roocloud.lib import personal
 from roocloud.lib.personal import Holding
 
@@ -15,7 +24,14 @@ def declare() -> None:
         Organization, "deletion_asked_by_id", reason="the organization is its members'"
     )
     personal.owned(SettingsRevision, "user", "version", "document", "made_at", "note")
-    personal.elsewhere(SettingsRevision, "made_by_id", reason="the settings are the organization's")
+    for model, field in (
+        (SettingsRevision, "made_by_id"),
+        (SettingsRevision, "approved_by_id"),
+        (SettingsDraft, "author_id"),
+        (SettingsDraft, "decided_by_id"),
+        (MarketplaceItem, "changed_by_id"),
+    ):
+        personal.elsewhere(model, field, reason="the settings are the organization's")
     personal.elsewhere(Invitation, "made_by_id", reason="the invitation is the organization's")
     personal.declare(
         Holding(Invitation, "email", None, _forget_invited, "what an organization wrote down")

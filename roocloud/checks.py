@@ -8,9 +8,12 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
+
+from roocloud.lib import personal
 
 _MIN_SECRET_CHARS = 50
 
@@ -158,3 +161,16 @@ def refuse_unsafe_settings() -> None:
     ]
     if found:
         raise ImproperlyConfigured("Unsafe settings: " + " ".join(found))
+
+
+@register
+def undeclared_people(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """What became of these rows when their person leaves would be nobody's decision (L3)."""
+    return [
+        Error(
+            f"{model}.{field} may name a person.",
+            hint="Declare it in the personal.py of its room, see roocloud.lib.personal.",
+            id="roocloud.E103",
+        )
+        for model, field in personal.undeclared(apps.get_models())
+    ]

@@ -1,17 +1,18 @@
 """What of the database is about a person: how they get it, and what becomes of it when they leave
-(L3). A room declares each of its columns that names a person while apps load; a test finds those
+(L3). A room declares each of its columns that names a person while apps load; a check finds those
 that were forgotten.
 
 Ids of people are random and say nothing of anybody: where a row stays, its id is the pseudonym.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import FileField, Model
+from django.db.models import CharField, FileField, Model
 
 #: Where to go on; None at the end.
 Cursor = Any
@@ -19,6 +20,16 @@ Cursor = Any
 Page = Callable[[str, Cursor], tuple[list[str], Cursor]]
 
 _ROWS = 200
+#: Columns of these names say who somebody is, without being an id.
+_NAMES = frozenset({"email", "subject"})
+#: Ids of something else than a person.
+_THINGS = frozenset(
+    {
+        "api_key_id", "client_id", "completion_id", "device_id", "entry_id", "instance_id",
+        "item_id", "model_id", "organization_id", "parent_task_id", "payment_id", "provider_id",
+        "request_id", "session_id", "target_id", "task_id", "tenant_id",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,26 @@ def kept(
 def elsewhere(model: type[Model], field: str, *, reason: str) -> None:
     """It names who had to do with something that is not theirs, or goes with another row."""
     declare(Holding(model, field, None, None, reason))
+
+
+def undeclared(models: Iterable[type[Model]]) -> list[tuple[str, str]]:
+    """Columns that name a person, or may for all that is known here, and that no room declared:
+    (model, field)."""
+    declared = {(holding.name, holding.field) for holding in _holdings}
+    return sorted(set(_naming(models)) - declared)
+
+
+def _naming(models: Iterable[type[Model]]) -> Iterator[tuple[str, str]]:
+    person = get_user_model()
+    for model in models:
+        for field in model._meta.concrete_fields:
+            is_id = isinstance(field, CharField) and field.name.endswith("_id")
+            if (
+                field.related_model is person
+                or field.name in _NAMES
+                or (is_id and field.name not in _THINGS)
+            ):
+                yield model._meta.label, field.name
 
 
 def obstacle(find: Callable[[str], str | None]) -> None:
