@@ -36,10 +36,7 @@ CLIENTS = (
             {
                 "cloudSettings.allowPublicTaskSharing", "cloudSettings.workspaceTaskVisibility",
                 "cloudSettings.llmEnhancedFeaturesEnabled", "defaultSettings.disabledTools",
-                "providerProfiles.awsBedrock1MContext", "providerProfiles.awsBedrockServiceTier",
-                "providerProfiles.vertex1MContext",
-                "providerProfiles.codebaseIndexOpenAiCompatibleBaseUrl",
-                "providerProfiles.codebaseIndexOpenAiCompatibleModelDimension",
+                "providerProfiles.awsBedrockServiceTier", "providerProfiles.vertex1MContext",
             }
         ),
     ),
@@ -72,8 +69,13 @@ def profiles_run(settings: documents.OrganizationSettings) -> list[tuple[str, st
     return [
         (
             name,
-            " · ".join(str(part) for part in (profile.api_provider or "", profile.model) if part),
+            _what(profile),
             settings.allow_list.lets_run(profile),
         )
         for name, profile in sorted(profiles.items())
     ]
+
+
+def _what(profile: documents.ProviderProfile) -> str:
+    model = profile.model or profile.api_model_id
+    return " · ".join(part for part in (profile.api_provider, model) if isinstance(part, str))

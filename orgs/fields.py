@@ -52,7 +52,7 @@ SECTIONS = (
     ),
     Section(
         "marketplace",
-        "Marketplace",
+        "Hidden MCP servers",
         "What of the general marketplace members see.",
         ("",),
     ),
@@ -185,8 +185,8 @@ _OWN_MODEL = {
     "vscode-lm", "openai", "fake-ai",
 }  # fmt: skip
 _WORDS = {
-    "Ai": "AI", "Api": "API", "Arn": "ARN", "Lm": "LM", "Mcps": "MCPs", "R1": "R1", "1M": "1M",
-    "Url": "URL", "aws": "AWS",
+    "1m": "1M", "ai": "AI", "api": "API", "arn": "ARN", "aws": "AWS", "id": "ID", "llm": "LLM",
+    "lm": "LM", "mcps": "MCPs", "r1": "R1", "url": "URL",
 }  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def shape_at(path: str) -> type[msgspec.Struct]:
 def label_of(name: str) -> str:
     """``taskShareExpirationDays`` -> "Task share expiration days"."""
     words = re.findall(r"[A-Z]?[a-z]+|R1|1M|[A-Z]+", name)
-    return capfirst(" ".join(_WORDS.get(word, word.lower()) for word in words))
+    return capfirst(" ".join(_WORDS.get(word.lower(), word.lower()) for word in words))
 
 
 def is_of_provider(name: str, provider: str) -> bool:

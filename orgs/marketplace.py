@@ -50,7 +50,9 @@ def offered(kind: str, organization_id: str | None) -> list[dict[str, Any]]:
     if hidden is None:
         return []
     shown = [row for row in found.values() if row.item_id not in hidden]
-    return [row.document for row in sorted(shown, key=lambda row: (row.name.casefold(), row.pk))]
+    return [
+        row.document for row in sorted(shown, key=lambda row: (row.name.casefold(), row.item_id))
+    ]
 
 
 def _hidden(organization_id: str | None) -> set[str] | None:

@@ -5,6 +5,7 @@ import json
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
@@ -14,15 +15,24 @@ def problems(cases: list[tuple[str, object]]) -> list[dict[str, list[str]]]:
     return [_problems(schema, value) for schema, value in cases]
 
 
+def parsed(schema: str, value: object) -> dict[str, Any]:
+    """What each published version that knows the schema reads of the value; None for a refusal."""
+    return _asked({"schema": schema, "value": value, "keep": True})
+
+
 def _problems(schema: str, value: object) -> dict[str, list[str]]:
+    return _asked({"schema": schema, "value": value})
+
+
+def _asked(question: dict[str, object]) -> dict[str, Any]:
     validator = _validator()
     assert validator.stdin
     assert validator.stdout
-    validator.stdin.write(json.dumps({"schema": schema, "value": value}) + "\n")
+    validator.stdin.write(json.dumps(question) + "\n")
     validator.stdin.flush()
     line = validator.stdout.readline()
     assert line, "the validator ended"
-    found: dict[str, list[str]] = json.loads(line)
+    found: dict[str, Any] = json.loads(line)
     return found
 
 

@@ -5,12 +5,14 @@ import json
 import re
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from kombu import Producer
 from kombu.exceptions import OperationalError
 
 from audit.models import Entry
-from orgs import actions
+from orgs import actions, texts
 from orgs.models import SettingsDraft
 from roocloud.celery import app
 from tests import factories
@@ -175,6 +177,43 @@ class TestSaving:
         assert b"not in force" not in browser.get(path).content
         browser.post(f"{path}/review", {"do": "discard"})
         assert SettingsDraft.unscoped.count() == 1
+
+
+class TestVersions:
+    """PO5"""
+
+    def test_each_says_what_it_changed_who_made_it_and_why(self, browser, path, adam, acme):
+        saved = somebody_saves(acme, adam, hiddenMcps=["x"])
+        assert f"{path}/{saved.version}".encode() in browser.get(path).content
+        page = html.unescape(browser.get(f"{path}/{saved.version}").content.decode())
+        assert '+  "hiddenMcps": [' in page
+        assert "Adam (adam@acme.example)" in page
+        assert '<pre tabindex="0">{\n  "allowList"' in page
+
+    def test_of_elsewhere_there_is_none(self, browser, path, evil):
+        """A1"""
+        assert browser.get(f"{path}/{current(evil).version}").status_code == 404
+
+    def test_the_history_asks_as_much_for_many_versions_as_for_few(
+        self, browser, path, alice, adam, acme
+    ):
+        def asked() -> int:
+            with CaptureQueriesContext(connection) as captured:
+                assert browser.get(path).status_code == 200
+            return len(captured)
+
+        somebody_saves(acme, adam, hiddenMcps=["x"])
+        asked()  # the session notes its first use
+        few = asked()
+        for number in range(7):
+            somebody_saves(acme, (alice, adam)[number % 2], hiddenMcps=[str(number)])
+        assert asked() == few
+
+    @pytest.mark.parametrize("form", ["json", "yaml"])
+    def test_the_one_in_force_is_a_file(self, browser, path, acme, form):
+        answer = browser.get(f"{path}/export", {"form": form})
+        assert answer["Content-Disposition"].endswith(f'acme-{current(acme).version}.{form}"')
+        assert texts.read(answer.content.decode(), form) == current(acme).document
 
 
 class TestRestoring:
