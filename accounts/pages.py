@@ -11,7 +11,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import actions, memberships
+from accounts import actions, erasure, memberships
 from accounts.actors import ORGANIZATION_KEY, web_actor
 from accounts.contexts import in_context
 from accounts.forms import JobTokenForm, NameForm
@@ -29,7 +29,9 @@ def account(request: HttpRequest) -> HttpResponse:
         form.save()
         messages.success(request, "Saved.")
         return redirect("account")
-    return render(request, "accounts/account.html", {"form": form})
+    actor = web_actor(request)
+    context = {"form": form, "erasure": erasure.pending(actor.user_id)}
+    return render(request, "accounts/account.html", context)
 
 
 @never_cache

@@ -1,6 +1,7 @@
 """``/account/notifications``: what a person is told, where, and what became of it."""
 
 from django.contrib import messages
+from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -11,7 +12,7 @@ from accounts.actors import Actor, web_actor
 from notifications import actions, preferences, push, subscriptions
 from notifications.forms import PreferencesForm, SubscriptionForm
 from notifications.kinds import Channel
-from notifications.models import Notice
+from notifications.models import Delivery, Notice
 from notifications.preferences import Wishes
 from notifications.subscriptions import NewSubscription
 from roocloud.lib.access import signed_in
@@ -46,8 +47,12 @@ def _page(
 ) -> HttpResponse:
     browsers = subscriptions.standing([actor.user_id], at=timezone.now()).get(actor.user_id, [])
     recent = Notice.objects.visible_to(actor).order_by("-made_at", "-pk")
+    mailed = Delivery.unscoped.filter(
+        notice__user_id=actor.user_id, channel=Channel.MAIL, state=Delivery.State.SENT
+    )
     context = {
         "form": form,
+        "mailed_at": mailed.aggregate(last=Max("settled_at"))["last"],
         "wishes": wishes,
         "browsers": browsers,
         "here": request.session.session_key,

@@ -277,7 +277,8 @@ class TestErasure:
         tasks.erase_due()
         assert User.objects.get(pk=alice.pk).is_active
         client.force_login(alice)
-        assert "will be deleted" in client.get("/account/data").content.decode()
+        for page in ("/account", "/account/data"):
+            assert "will be deleted" in client.get(page).content.decode()
         assert client.post("/account/data/keep").status_code == 302
         assert not Erasure.unscoped.exists()
         assert client.post("/account/data/keep").status_code == 404

@@ -206,10 +206,13 @@ class TestThePage:
         client.force_login(mallory)
         assert "canary" not in client.get(PAGE).content.decode()
 
+    @pytest.mark.django_db(transaction=True)
     def test_sends_a_test_and_no_flood_of_them(self, signed_in, mailoutbox):
+        assert "none yet" in signed_in.get(PAGE).content.decode()
         for _ in range(5):
             assert signed_in.post(f"{PAGE}/test").status_code == 302
         assert signed_in.post(f"{PAGE}/test").status_code == 429
+        assert "none yet" not in signed_in.get(PAGE).content.decode()
 
     def test_warns_of_a_person_whom_no_browser_reaches(self, signed_in, alice):
         signed_in.post(BROWSERS, described())
