@@ -15,7 +15,6 @@ def declare() -> None:
         Command, "sender", "kind", "task_id", "device", "state", "reason", "given_at", "host",
         "workspace_path", "payload",
     )  # fmt: skip
-    personal.owned(Watcher, "viewer", reason="rows that live for seconds")
     personal.owned(
         Device, "owner", "device_id", "name", "kind", "platform", "capabilities", "public_key",
         "created_at", "last_seen_at",

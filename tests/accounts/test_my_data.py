@@ -64,6 +64,10 @@ class TestEveryColumnThatNamesAPerson:
         finally:
             del apps.all_models["accounts"]["forgotten"]
 
+    def test_is_declared_once(self):
+        declared = [(holding.name, holding.field) for holding in personal.holdings()]
+        assert len(declared) == len(set(declared))
+
     def test_has_a_reason_where_its_rows_are_not_given_or_stay(self):
         for holding in personal.holdings():
             is_given_and_goes = holding.page is not None and holding.erase is not None
