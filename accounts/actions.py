@@ -168,6 +168,7 @@ def issue_ticket(*, by: Actor, editor: Editor, state: str, at: datetime) -> str:
             organization_id=by.organization_id or "",
             state_hash=digest(state),
             editor=editor.target,
+            signed_on=_proofs(by),
             created_at=at,
             expires_at=at + settings.ROOCLOUD_TICKET_LIFETIME,
         )
@@ -193,6 +194,10 @@ def redeemed_session(*, by: Actor, state: str) -> ClientSession | None:
     redeemed = tickets.exclude(session=None).select_related("session").order_by("-redeemed_at")
     ticket = redeemed.first()
     return ticket.session if ticket else None
+
+
+def _proofs(by: Actor) -> str:
+    return " ".join(sorted(by.signed_on)[:10])
 
 
 def _lock_tickets(user_id: str) -> None:
@@ -255,6 +260,7 @@ def _start_editor_session(ticket: Ticket, *, user_agent: str, at: datetime) -> S
         kind=ClientSession.Kind.EDITOR,
         organization_id=ticket.organization_id,
         client_token_hash=digest(client_token),
+        signed_on=ticket.signed_on,
         label=settings.ROOCLOUD_EDITORS.get(scheme, scheme),
         user_agent=clean_label(user_agent, 200),
         created_at=at,
@@ -287,8 +293,10 @@ def session_token(
         raise SessionGone("There is no such session")
     if organization_id is None:
         organization_id = _default_organization(session)
-    elif organization_id and not memberships.role_of(
-        user_id=session.user_id, organization_id=storable(organization_id)
+    if organization_id and not memberships.role_of(
+        user_id=session.user_id,
+        organization_id=storable(organization_id),
+        signed_on=session.proofs,
     ):
         raise SessionGone("You are not a member of this organization any more")
     changed = organization_id != session.organization_id
@@ -356,6 +364,7 @@ def _signed_session(
             user_id=by.user_id,
             kind=kind,
             organization_id=by.organization_id or "",
+            signed_on=_proofs(by),
             label=label,
             user_agent=clean_label(user_agent, 200),
             created_at=at,

@@ -1,12 +1,12 @@
 """Who asks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
-from accounts import memberships
+from accounts import memberships, single_sign_on
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -45,7 +45,7 @@ class KeyGrant:
 class Actor:
     """A person in a context: personal, or one organization with the role they hold there now.
 
-    key: of an actor whose kind is API_KEY.
+    key: of an actor whose kind is API_KEY. signed_on: single sign-ons that this sign-in came by.
     """
 
     user_id: str
@@ -55,6 +55,7 @@ class Actor:
     session_id: str | None = None
     is_staff: bool = False
     key: KeyGrant | None = None
+    signed_on: frozenset[str] = frozenset()
 
 
 def web_actor(request: HttpRequest) -> Actor:
@@ -62,13 +63,23 @@ def web_actor(request: HttpRequest) -> Actor:
     after they left the chosen organization, in their first one, else in the personal one."""
     user: User = request.user  # type: ignore[assignment]  # behind @signed_in
     chosen: str | None = request.session.get(ORGANIZATION_KEY)
+    signed_on = single_sign_on.proofs(request)
+    personal = Actor(
+        user.pk, None, None, TokenKind.WEB, is_staff=user.is_staff, signed_on=signed_on
+    )
     if chosen == "":
-        return Actor(user.pk, None, None, TokenKind.WEB, is_staff=user.is_staff)
-    role = chosen and memberships.role_of(user_id=user.pk, organization_id=chosen)
-    if not role:
-        first = next(iter(memberships.of(user_id=user.pk)), None)
-        chosen, role = (first.organization_id, first.role) if first else (None, None)
-    return Actor(user.pk, chosen, role, TokenKind.WEB, is_staff=user.is_staff)
+        return personal
+    role = chosen and memberships.role_of(
+        user_id=user.pk, organization_id=chosen, signed_on=signed_on
+    )
+    if role:
+        return replace(personal, organization_id=chosen, role=role)
+    mine = memberships.of(user_id=user.pk)
+    unproven = memberships.unproven((user.pk, one.organization_id, signed_on) for one in mine)
+    for one in mine:
+        if (user.pk, one.organization_id, signed_on) not in unproven:
+            return replace(personal, organization_id=one.organization_id, role=one.role)
+    return personal
 
 
 def shell_actor(user: "User", *, organization_id: str | None = None) -> Actor:

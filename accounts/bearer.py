@@ -113,7 +113,7 @@ def _actor_of(claims: tokens.Claims, *, at: datetime) -> Actor:
     )
     if session is None:
         raise tokens.InvalidToken("The sign-in behind this token has ended")
-    role = _role(claims.user_id, claims.organization_id)
+    role = _role(claims.user_id, claims.organization_id, signed_on=session.proofs)
     touch(session, at=at)
     return Actor(
         user_id=claims.user_id,
@@ -143,11 +143,16 @@ def _actor_of_key(secret_hash: str, origin: Origin, *, at: datetime) -> Actor:
     )
 
 
-def _role(user_id: str, organization_id: str | None) -> str | None:
-    """The role held now; None for a personal account. Raises InvalidToken for who has left."""
+def _role(
+    user_id: str, organization_id: str | None, *, signed_on: frozenset[str] | None = None
+) -> str | None:
+    """The role held now; None for a personal account. Raises InvalidToken for who has left, and for
+    whom the organization asks for its single sign-on."""
     if organization_id is None:
         return None
-    role = memberships.role_of(user_id=user_id, organization_id=organization_id)
+    role = memberships.role_of(
+        user_id=user_id, organization_id=organization_id, signed_on=signed_on
+    )
     if role is None:
         raise tokens.InvalidToken("The membership behind this token has ended")
     return role

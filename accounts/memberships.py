@@ -3,7 +3,7 @@
 Tokens name an organization and roles decide, but organizations live in a room above this one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,8 +17,15 @@ class Membership:
     role: str
 
 
+#: A person, an organization, and the single sign-ons that their sign-in came by.
+Claim = tuple[str, str, frozenset[str]]
+
+
 class MembershipSource(Protocol):
-    def role_of(self, *, user_id: str, organization_id: str) -> str | None: ...
+    def role_of(
+        self, *, user_id: str, organization_id: str, signed_on: frozenset[str] | None
+    ) -> str | None: ...
+    def unproven(self, claims: Iterable[Claim]) -> Set[Claim]: ...
     def roles(self, pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]: ...
     def of(self, *, user_id: str) -> Sequence[Membership]: ...
     def administers(self, role: str | None) -> bool: ...
@@ -32,9 +39,20 @@ def register(source: MembershipSource) -> None:
     _sources[:] = [source]
 
 
-def role_of(*, user_id: str, organization_id: str) -> str | None:
-    """The role that the person holds now, or None for a stranger."""
-    return _sources[0].role_of(user_id=user_id, organization_id=organization_id)
+def role_of(
+    *, user_id: str, organization_id: str, signed_on: frozenset[str] | None = None
+) -> str | None:
+    """The role that the person holds now, or None for a stranger; and, where ``signed_on`` says by
+    which single sign-ons they signed in, for whom the organization asks for its own."""
+    return _sources[0].role_of(
+        user_id=user_id, organization_id=organization_id, signed_on=signed_on
+    )
+
+
+def unproven(claims: Iterable[Claim]) -> Set[Claim]:
+    """Those of the claims whose organization asks that person for its single sign-on, which their
+    sign-in did not come by. One query where no organization asks for any."""
+    return _sources[0].unproven(claims)
 
 
 def roles(pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]:

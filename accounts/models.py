@@ -127,6 +127,7 @@ class ClientSession(models.Model):
     kind = models.CharField(max_length=8, choices=Kind)
     organization_id = models.CharField(max_length=40, blank=True)  # last used, or fixed for a job
     client_token_hash = models.CharField(max_length=64, blank=True)  # editors alone hold one
+    signed_on = models.CharField(max_length=500, blank=True, db_default="")  # see proofs
     label = models.CharField(max_length=100, blank=True)  # "VS Code", or the job token's name
     user_agent = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
@@ -155,6 +156,12 @@ class ClientSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.label}".strip()
+
+    @property
+    def proofs(self) -> frozenset[str] | None:
+        """The single sign-ons by which its person signed in when they made it; None for a job
+        token, which is asked for none."""
+        return None if self.kind == self.Kind.JOB else frozenset(self.signed_on.split())
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -250,6 +257,7 @@ class Ticket(models.Model):
     organization_id = models.CharField(max_length=40, blank=True)
     state_hash = models.CharField(max_length=64)  # which hand-off page it belongs to
     editor = models.CharField(max_length=100)  # scheme://authority it goes to
+    signed_on = models.CharField(max_length=500, blank=True, db_default="")  # as of a ClientSession
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     redeemed_at = models.DateTimeField(null=True, blank=True)  # without a session: void since

@@ -8,6 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from django.http import HttpRequest
+
 #: Begins the ids of these providers, and of no other.
 PREFIX = "sso-"
 
@@ -28,6 +30,15 @@ class Connection:
         return bool(emails) and all(
             email.rpartition("@")[2].lower() in self.domains for email in emails
         )
+
+
+def proofs(request: HttpRequest) -> frozenset[str]:
+    """The providers of organizations by which this browser's person signed in."""
+    from allauth.account.internal.flows.login import get_authentication_records  # needs its models
+
+    records = get_authentication_records(request, request.user)
+    named = {record.get("provider", "") for record in records}
+    return frozenset(provider for provider in named if is_organizations(provider))
 
 
 class Source(Protocol):

@@ -94,6 +94,20 @@ class SingleSignOnForm(forms.Form):
     )
 
 
+class RequireSignOnForm(forms.Form):
+    is_required = forms.BooleanField(
+        required=False, label="People at the proven domains come by the single sign-on alone"
+    )
+    break_glass_id = forms.ChoiceField(
+        label="An owner who may come otherwise",
+        help_text="To help when the issuer fails. Give that account a second factor.",
+    )
+
+    def __init__(self, *args: Any, owners: Iterable[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["break_glass_id"].choices = list(owners)  # type: ignore[attr-defined]
+
+
 class AddressForm(forms.Form):
     email = forms.EmailField(label="Your address at work", max_length=254)
 

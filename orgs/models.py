@@ -197,6 +197,8 @@ class SingleSignOn(models.Model):
     issuer = models.CharField(max_length=300)  # a URL without a trailing slash
     client_id = models.CharField(max_length=191)
     sealed_secret = models.TextField(editable=False)  # see set_secret
+    is_required = models.BooleanField(default=False)  # of people at the proven domains
+    break_glass_id = models.CharField(max_length=40, blank=True)  # an owner who may come otherwise
     updated_at = models.DateTimeField()
 
     unscoped = models.Manager["SingleSignOn"]()

@@ -12,6 +12,7 @@ from django.utils.http import parse_etags
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.actors import ORGANIZATION_KEY, Actor, web_actor
+from accounts.contexts import check_sign_on
 from orgs import actions, logos, policy, roster
 from orgs.forms import LogoForm, OrganizationForm, RemoteControlForm, refuse
 from orgs.models import Logo, Membership, Organization
@@ -26,6 +27,7 @@ def enter(request: HttpRequest, organization_id: str) -> tuple[Actor, Organizati
     actor = web_actor(request)
     rows = Organization.objects.visible_to(actor).select_related("logo").defer("logo__picture")
     organization = get_object_or_404(rows, pk=organization_id)
+    check_sign_on(actor, organization.pk, organization.name)
     membership = Membership.unscoped.get(organization=organization, user_id=actor.user_id)
     return replace(actor, organization_id=organization.pk, role=membership.role), organization
 

@@ -10,6 +10,7 @@ from orgs.models import (
     Role,
     SettingsDraft,
     SettingsRevision,
+    SingleSignOn,
 )
 from roocloud.lib import personal
 from roocloud.lib.personal import Holding
@@ -35,6 +36,9 @@ def declare() -> None:
     personal.elsewhere(Invitation, "made_by_id", reason="the invitation is the organization's")
     personal.declare(
         Holding(Invitation, "email", None, _forget_invited, "what an organization wrote down")
+    )
+    personal.elsewhere(
+        SingleSignOn, "break_glass_id", reason="who is gone is an owner no more, and exempt as none"
     )
     personal.obstacle(_last_owner)
 

@@ -1,6 +1,6 @@
 """Reads for other rooms and for pages."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts import invitations, memberships, single_sign_on
 from accounts import queries as people_of
 from accounts.actors import Actor
-from orgs import documents
+from orgs import documents, sign_on
 from orgs.actions import personal_revision
 from orgs.models import (
     Domain,
@@ -31,12 +31,20 @@ _FETCH_REMEMBERED_S = 30 * 24 * 3600
 class Memberships:
     """Answers accounts.memberships."""
 
-    def role_of(self, *, user_id: str, organization_id: str) -> str | None:
-        return (
-            Membership.unscoped.filter(user_id=user_id, organization_id=organization_id)
-            .values_list("role", flat=True)
-            .first()
-        )
+    def role_of(
+        self, *, user_id: str, organization_id: str, signed_on: frozenset[str] | None
+    ) -> str | None:
+        """One query, where the organization asks for no single sign-on."""
+        rows = Membership.unscoped.filter(user_id=user_id, organization_id=organization_id)
+        found = rows.values_list("role", "organization__single_sign_on__is_required").first()
+        role, is_asked = found or (None, False)
+        if is_asked and signed_on is not None:
+            claim = (user_id, organization_id, signed_on)
+            return None if self.unproven([claim]) else role
+        return role
+
+    def unproven(self, claims: Iterable[memberships.Claim]) -> Set[memberships.Claim]:
+        return sign_on.unproven(set(claims))
 
     def roles(self, pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
         asked = set(pairs)

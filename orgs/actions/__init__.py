@@ -65,6 +65,7 @@ from orgs.actions.single_sign_on import (
     provider_id,
     put_single_sign_on,
     remove_single_sign_on,
+    require_single_sign_on,
 )
 
 __all__ = [
@@ -115,6 +116,7 @@ __all__ = [
     "remove_member",
     "remove_single_sign_on",
     "rename",
+    "require_single_sign_on",
     "revoke_invitation",
     "roll_back",
     "save_draft",

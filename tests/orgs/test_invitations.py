@@ -297,7 +297,7 @@ class TestThePage:
     ):
         many(acme, alice, "a@x.example")
         client.get(page)
-        with django_assert_max_num_queries(14) as few:
+        with django_assert_max_num_queries(20) as few:
             client.get(page)
         many(acme, alice, ",".join(f"p{n}@x.example" for n in range(80)))
         with django_assert_num_queries(len(few.captured_queries)):

@@ -78,7 +78,7 @@ class TestTheListOfMembers:
         client.force_login(alice)
         path = f"/organizations/{acme.pk}"
         client.get(path)
-        with django_assert_max_num_queries(15) as few:
+        with django_assert_max_num_queries(20) as few:
             client.get(path)
         people = User.objects.bulk_create(User(email=f"m{n}@acme.example") for n in range(196))
         at = timezone.now()
