@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from orgs import actions
-from orgs.models import Membership, Role, SettingsRevision
+from orgs.models import Membership, Role, SettingsDraft, SettingsRevision
 
 #: Parts of the settings that decide what runs on members' computers (O1).
 WATCHED = ("mcps", "providerProfiles", "allowList")
@@ -95,6 +95,36 @@ def tell_of_deletion(*, organization_id: str, user_id: str, what: str) -> None:
     send_mail(
         f"{settings.ACCOUNT_EMAIL_SUBJECT_PREFIX}{member.organization.name} {subject}",
         render_to_string("orgs/mail/deletion.txt", context),
+        None,
+        [member.user.email],
+    )
+
+
+def tell_of_proposal(*, draft_id: str, user_id: str) -> None:
+    """Mail one owner or admin of settings that wait for approval. Nothing is sent about what is
+    decided by now, nor to who administers the organization no more."""
+    draft = SettingsDraft.unscoped.waiting().filter(pk=draft_id).first()
+    member = (
+        Membership.unscoped.filter(
+            organization__drafts=draft_id, user_id=user_id, role__in=[Role.OWNER, Role.ADMIN]
+        )
+        .select_related("organization", "user")
+        .first()
+    )
+    if draft is None or member is None:
+        return
+    by = get_user_model().objects.filter(pk=draft.author_id).first()
+    path = reverse("settings-draft", args=[member.organization_id, draft.pk])
+    context = {
+        "organization": member.organization,
+        "by": f"{by.name} ({by.email})" if by else "Somebody whose account is gone",
+        "note": draft.note,
+        "link": f"{settings.ROOCLOUD_PUBLIC_URL}{path}",
+    }
+    name = member.organization.name
+    send_mail(
+        f"{settings.ACCOUNT_EMAIL_SUBJECT_PREFIX}Settings of {name} wait for approval",
+        render_to_string("orgs/mail/settings_proposed.txt", context),
         None,
         [member.user.email],
     )

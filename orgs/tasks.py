@@ -32,6 +32,12 @@ def tell_owner_of_settings(*, version: int, user_id: str, **_later: object) -> N
 
 
 @shared_task(**_MAIL)
+def tell_of_proposal(*, draft_id: str, user_id: str, **_later: object) -> None:
+    """Mail one owner or admin of settings that wait for approval."""
+    notices.tell_of_proposal(draft_id=draft_id, user_id=user_id)
+
+
+@shared_task(**_MAIL)
 def tell_of_deletion(*, organization_id: str, user_id: str, what: str, **_later: object) -> None:
     """Mail one owner or admin that a deletion was asked for or taken back."""
     notices.tell_of_deletion(organization_id=organization_id, user_id=user_id, what=what)

@@ -10,6 +10,7 @@ from audit import actions as audit
 from orgs import documents, policy
 from orgs.actions.revisions import VersionConflict, current_revision, save_settings
 from orgs.models import (
+    Membership,
     Organization,
     SettingsDraft,
     SettingsDraftQuerySet,
@@ -94,6 +95,8 @@ def propose_draft(
         draft.proposed_at = at
         draft.save(update_fields=["note", "proposed_at"])
         _record("proposed", draft, by=by, note=note, at=at)
+        # A queue that does not answer must not undo the proposal: the settings page shows it too.
+        transaction.on_commit(lambda: _tell_others(draft), robust=True)
     return draft
 
 
@@ -124,6 +127,8 @@ def propose(
         _require_current(draft, read_version)
         draft.save(force_insert=True)
         _record("proposed", draft, by=by, note=note, at=at)
+        # A queue that does not answer must not undo the proposal: the settings page shows it too.
+        transaction.on_commit(lambda: _tell_others(draft), robust=True)
     return draft
 
 
@@ -251,6 +256,16 @@ def _require_current(draft: SettingsDraft, read_version: int) -> None:
 def _decide(draft: SettingsDraft, *, by: Actor, version: int | None, at: datetime) -> None:
     draft.decided_at, draft.decided_by_id, draft.version = at, by.user_id, version
     draft.save(update_fields=["decided_at", "decided_by_id", "version"])
+
+
+def _tell_others(draft: SettingsDraft) -> None:
+    from orgs.tasks import tell_of_proposal
+
+    others = Membership.unscoped.filter(
+        organization_id=draft.organization_id, role__in=policy.ADMIN_ROLES
+    ).exclude(user_id=draft.author_id)
+    for user_id in others.order_by("user_id").values_list("user_id", flat=True):
+        tell_of_proposal.delay(draft_id=draft.pk, user_id=user_id)
 
 
 def _record(what: str, draft: SettingsDraft, *, by: Actor, note: str, at: datetime) -> None:

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.actors import TokenKind
 from audit.models import Entry
-from orgs import actions
+from orgs import actions, notices
 from orgs.actions.drafts import merge
 from orgs.models import SettingsDraft
 from roocloud.lib.refusals import Forbidden, InvalidInput, NotFound
@@ -111,6 +111,19 @@ class TestAProposal:
         entry = Entry.objects.get(action="organization_settings.saved")
         assert (entry.actor_id, entry.after["draftedBy"]) == (adam.pk, alice.pk)
         assert b"approved by Adam" in re.sub(rb"\s+", b" ", client.get(path).content)
+
+    def test_is_told_to_the_other_admins(
+        self, acme, alice, adam, mailoutbox, django_capture_on_commit_callbacks
+    ):
+        """O1"""
+        with django_capture_on_commit_callbacks(execute=True):
+            draft = propose(alice, acme, mcps=[MCP])
+        assert [mail.to for mail in mailoutbox] == [[adam.email]]
+        for said in ("Alice", "why not", f"/settings/drafts/{draft.pk}"):
+            assert said in mailoutbox[0].body
+        approve(adam, acme, draft)
+        notices.tell_of_proposal(draft_id=draft.pk, user_id=adam.pk)
+        assert len(mailoutbox) == 1
 
     def test_is_not_approved_by_who_wrote_it(self, acme, alice):
         """O1: nor by an owner."""
