@@ -2,7 +2,7 @@
 // Payloads have a number that grows within a task. One JSON object a line in, one out.
 //   in:  {op: "open", name, url, token}: again, elsewhere, after the server is gone
 //        {op: "cut", name}: the transport breaks · {op: "report"}
-//   out: {applied, repeated, misordered, late}, of all devices together
+//   out: {applied, repeated, misordered, late, connected}, of all devices together
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
@@ -40,7 +40,8 @@ const acts = {
     sockets.get(name).io.engine?.close();
   },
   report() {
-    console.log(JSON.stringify({ applied: applied.size, ...seen }));
+    const connected = [...sockets.values()].filter((socket) => socket.connected).length;
+    console.log(JSON.stringify({ applied: applied.size, connected, ...seen }));
   },
 };
 

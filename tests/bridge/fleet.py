@@ -22,8 +22,9 @@ _BATCH = 500
 @dataclass(frozen=True)
 class Seen:
     """What the devices saw: commands that they carried out, that came again, that came before an
-    earlier one of their task, and after their end."""
+    earlier one of their task, and after their end. connected: devices that are."""
 
+    connected: int
     applied: int
     repeated: int
     misordered: int
@@ -95,6 +96,13 @@ def give(devices: Sequence[Credentials], numbers: range, *, tasks: int, at: date
     for start in range(0, len(given), _BATCH):
         placed = orders.place(given[start : start + _BATCH])
         assert all(isinstance(one, orders.Placed) and one.is_new for one in placed)
+
+
+def all_connected(fleet: Fleet, count: int, *, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while (connected := fleet.seen().connected) != count:
+        assert time.monotonic() < deadline, f"{connected} are connected"
+        time.sleep(0.1)
 
 
 def all_settled(*, patience_s: float) -> None:

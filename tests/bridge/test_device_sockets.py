@@ -351,7 +351,7 @@ class TestEditors:
 
 
 @pytest.mark.postgresql
-def test_a_device_on_one_process_is_served_by_another(world, phone, desk):
+def test_a_device_on_one_process_is_served_by_another(world, alice, phone, desk):
     """D1: joined by Redis, which rings the bell."""
     with serving(application) as elsewhere:
         giver, taker = opened(world, phone), opened(world, desk, url=elsewhere)
@@ -364,6 +364,10 @@ def test_a_device_on_one_process_is_served_by_another(world, phone, desk):
         giver.wait("sync_status", lambda e: e["payload"]["id"] == "command-19")
         giver.ask("tool_error", envelope("report-01", "desk-00001"))
         taker.wait("tool_error")
+        editor = world.working_editor(token_of(alice))
+        taker.wait("device_status", lambda e: e["sourceDeviceId"] == "window-1")
+        editor.emit("task:event", message(1), None)
+        taker.wait("conversation_update")
 
 
 def test_a_browser_hears_of_what_a_device_gave(world, alice, phone):

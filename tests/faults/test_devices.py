@@ -1,6 +1,7 @@
 """D1 under fire: commands for devices through breaks and kills. Run by ``make faults``."""
 
 import random
+import time
 from collections import Counter
 from contextlib import ExitStack
 from datetime import timedelta
@@ -8,6 +9,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from bridge.devices import registry
 from bridge.devices.models import QueuedCommand
 from tests.bridge import fleet
 from tests.faults.test_repeats import another_process, say
@@ -16,6 +18,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
 
 COMMANDS, DEVICES, TASKS, EXPIRED, BREAKS, KILLS = 100_000, 50, 50, 1_000, 50, 15
 SERVERS = 2
+REMOVED, PEOPLE, PROCESSES = 200, 4, 4
 
 
 def test_a_hundred_thousand_commands_through_breaks_and_kills(alice, settings):
@@ -61,3 +64,29 @@ def test_a_hundred_thousand_commands_through_breaks_and_kills(alice, settings):
     assert states == {"acknowledged": COMMANDS, "expired": EXPIRED}
     assert (lost, twice, seen.misordered, seen.late) == (0, 0, 0, 0)
     assert seen.repeated > 0
+
+
+def test_two_hundred_removals_under_traffic_end_every_socket(alice, bob, adam, rhea, settings):
+    """B4: each within 5 s, and what they were to get does not come."""
+    each = REMOVED // PEOPLE
+    public_url, longest_s = settings.ROOCLOUD_PUBLIC_URL, 0.0
+    with ExitStack() as stack:
+        urls = [stack.enter_context(another_process(public_url))[0] for _ in range(PROCESSES)]
+        for person in (alice, bob, adam, rhea):
+            devices = stack.enter_context(fleet.running(person, each))
+            for number in range(each):
+                devices.open(number, urls[number % PROCESSES])
+            fleet.all_connected(devices, each, patience_s=60)
+            at = timezone.now()
+            fleet.give(devices.devices, range(20 * each), tasks=TASKS, at=at)
+            for one in devices.devices:
+                registry.remove(device=one.device, by=None, at=timezone.now())
+            began = time.monotonic()
+            fleet.all_connected(devices, 0, patience_s=5)
+            longest_s = max(longest_s, time.monotonic() - began)
+            done = devices.seen().applied
+            fleet.all_settled(patience_s=1)
+            assert devices.seen().applied == done
+    say(
+        f"B4: {REMOVED} devices removed under traffic, the last socket ended after {longest_s:.1f} s"
+    )
