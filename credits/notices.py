@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from accounts import api_keys
 from accounts import queries as people
-from credits import budgets, policy
+from credits import budgets, overview, policy
 from credits.models import Budget, BudgetSpan, TopUp
 from notifications import actions as notifications
 from notifications.actions import News
@@ -43,7 +43,8 @@ def tell_of_budget(*, span_id: int, at: datetime) -> None:
     if span is None:
         return
     kind = budgets.describe(span.budget)
-    whose = f" for {span.subject}" if span.subject else ""
+    name = overview.subject_name(span.budget.scope, span.subject)
+    whose = f" for {name}" if name else ""
     until = budgets.ends_on(span.budget.period, at)
     text = (
         f"Of a {kind} of {format_usd(span.budget.limit_nanos)}{whose}, "

@@ -144,16 +144,25 @@ def _overview(
 
 def name_of(budget: Budget) -> str:
     """What a budget limits, as people call it."""
-    if budget.scope == Budget.Scope.MEMBER and budget.subject:
-        return _name(budget, people.names([budget.subject]))
-    return _name(budget, {})
+    return _name(budget, {budget.subject: subject_name(budget.scope, budget.subject)})
+
+
+def subject_name(scope: str, subject: str) -> str:
+    """What people call whom or what a budget is for: a member, an API key, a model. Empty for the
+    whole account, and for what is gone."""
+    if scope == Budget.Scope.MEMBER and subject:
+        return people.names([subject]).get(subject, "")
+    if scope == Budget.Scope.KEY and subject:
+        name = api_keys.name_of(subject)
+        return name if name != subject else ""
+    return subject
 
 
 def _name(budget: Budget, names: dict[str, str]) -> str:
     if budget.scope == Budget.Scope.ACCOUNT:
         return "Everything"
     if budget.subject:
-        return names.get(budget.subject, budget.subject)
+        return names.get(budget.subject) or budget.subject
     return {
         Budget.Scope.MEMBER: "Each member",
         Budget.Scope.KEY: "Each API key",

@@ -198,6 +198,21 @@ class TestTheWarning:
         assert "nearly used up" in mail.outbox[0].subject
         assert "$8.00 is spent" in mail.outbox[0].body
 
+    @pytest.mark.parametrize("scope", ["member", "key", "model"])
+    def test_names_what_it_is_about(self, account, acme, limit, bob, scope):
+        key = factories.api_key(bob, acme, name="Nightly build").key
+        subject, name = {
+            "member": (bob.pk, "Bob"), "key": (key.pk, str(key)), "model": ("v/m", "v/m"),
+        }[scope]  # fmt: skip
+        limit(scope, 10, at=timezone.now())  # for each of them
+
+        spend(account, 9, at=timezone.now(), **{scope: subject})
+
+        body = mail.outbox[0].body
+        assert f"Of a monthly budget of $10.00 for {name}, $9.00 is spent" in body
+        assert "user_" not in body
+        assert "key_" not in body
+
 
 class TestSettingThem:
     def test_again_changes_the_limit(self, limit):
