@@ -39,10 +39,14 @@ def nanos_to_plain_usd(nanos: int) -> str:
 
 
 def format_usd(nanos: int) -> str:
-    """``$1,234.50`` for people; amounts below a cent show up to six decimals (``$0.000123``)."""
+    """``$1,234.50`` for people. Below a dollar up to four decimals (``$0.0173``), below a cent up
+    to six (``$0.000123``), so that the parts of a small sum add up to it."""
     amount = Decimal(nanos) / NANOS_PER_USD
     sign, amount = ("-", -amount) if amount < 0 else ("", amount)
     if 0 < amount < Decimal("0.01"):
         fine = amount.quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)
         return f"{sign}${fine.normalize():f}" if fine else f"{sign}<$0.000001"
+    if amount < 1:
+        told = f"{amount.quantize(Decimal('0.0001'), rounding=ROUND_HALF_EVEN)}"
+        return f"{sign}${told[:4]}{told[4:].rstrip('0')}"
     return f"{sign}${amount.quantize(Decimal('0.01'), rounding=ROUND_HALF_EVEN):,}"

@@ -28,12 +28,18 @@ export function placeOf(instance) {
   return [git.repositoryName ?? folder, git.defaultBranch, instance.appProperties.hostname].filter(Boolean).join(" · ");
 }
 
+/** Dollars as the pages of the server write them. @param {number} amount */
+function usd(amount) {
+  const most = amount < 0.01 ? 6 : amount < 1 ? 4 : 2;
+  return amount.toLocaleString("en", { style: "currency", currency: "USD", maximumFractionDigits: most });
+}
+
 /** @param {any} instance */
 export function usedOf(instance) {
   const used = instance.task.tokenUsage;
   if (!used || !instance.task.taskId) return "";
   const tokens = (used.totalTokensIn ?? 0) + (used.totalTokensOut ?? 0);
-  return `${tokens.toLocaleString("en")} tokens · $${(used.totalCost ?? 0).toFixed(2)}`;
+  return `${tokens.toLocaleString("en")} tokens · ${usd(used.totalCost ?? 0)}`;
 }
 
 /** @param {string[]} [people] names */
