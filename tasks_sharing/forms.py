@@ -36,8 +36,8 @@ class TaskFilterForm(forms.Form):
     outcome = forms.ChoiceField(choices=[("", "Every outcome"), *Task.Status.choices])
     first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
     last = forms.DateField(label="To", widget=forms.DateInput(attrs={"type": "date"}))
-    least = forms.DecimalField(label="Cost from, USD", min_value=0, max_digits=12)
-    most = forms.DecimalField(label="Cost to, USD", min_value=0, max_digits=12)
+    least = forms.DecimalField(label="Reported cost from, USD", min_value=0, max_digits=12)
+    most = forms.DecimalField(label="Reported cost to, USD", min_value=0, max_digits=12)
 
     def __init__(
         self,

@@ -233,6 +233,15 @@ class TestFilters:
         assert titles(alice, acme, Filters(mode="code")) == []
 
 
+def test_says_whose_figures_the_costs_are(client, alice, many):
+    """The page of a task may show another one: what was billed."""
+    many(1, cost_nanos=70_000_000)
+    client.force_login(alice)
+    shown = client.get("/tasks?least=0.01").content.decode()
+    assert "Costs are as editors reported them" in shown
+    assert "Reported cost from, USD: 0.01" in " ".join(shown.split())
+
+
 class TestCost:
     """What is shown costs the same however many tasks there are; bench/measure_tasks.py has the
     figures of time."""
