@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 COMPILED = "secret-rules"
 _RULES = Path(__file__).with_name("secret_rules.yml")
 #: What was scanned by another version is scanned again. The number is to be raised with our rules.
-VERSION = f"{version('kingfisher-secret-scanner')}-1"
+VERSION = f"{version('kingfisher-secret-scanner')}-2"
 _MAX_NESTED = 8
 _BETWEEN = "\n\n\x00\n\n"  # between two strings: no rule reaches over it
 _MADE_UP = "\x02"  # begins a line that is nowhere: the name of a value says what the value is
@@ -191,6 +191,11 @@ _PLACEHOLDER = re.compile(
 _CODE = re.compile(
     r"[A-Za-z_]+(?:(?:\.|::|->)[A-Za-z_]+)+|/?(?:[a-z_.-]+/)+[a-z_.-]*|[A-Z]+(?:_[A-Z]+)+"
 )
+#: What sentences say of a password that is none: how it is kept, how long it is.
+_OF_PASSWORDS = re.compile(
+    r"(?i)(?:sha|md|base|utf|pbkdf|argon|aes|rsa|hmac|rfc|iso|oauth|b?crypt|scrypt)[-_]?\d"
+    r"|\d+-\w|https?://|[\w.-]*/|[\w.]+\(|[a-z_]+(?:\.[a-z_]\w*)+$"
+)
 _WORD = re.compile(r"[A-Za-z]?[a-z]{1,15}|[A-Z]{1,16}")
 #: What says of a word that it is a password: ``db: "``, ``PASSWORD=``, ``postgres://app:``.
 _CONTEXT = re.compile(
@@ -208,6 +213,8 @@ def _secret(text: str, start: int, end: int, rule_id: str) -> Secret | None:
     if len(value) < _SHORTEST or _PLACEHOLDER.search(value):
         return None
     if rule_id.startswith("custom.") and _CODE.fullmatch(value):
+        return None
+    if rule_id == "custom.password-told" and _OF_PASSWORDS.match(value):
         return None
     if _WORD.fullmatch(value):
         line = re.split(r"[\n\x00]", text[max(0, start - 150) : start])[-1]

@@ -166,7 +166,18 @@ _MADE: dict[str, str | tuple[str, str, str]] = {
         base64.b64encode(f"8{some(23)}".encode()).decode(),
         "",
     ),
-}
+    "element": ("<password>", f"Xm{some(2, string.digits)}{some(7)}", "</password>"),
+    "element with attributes": (
+        '<db:userPassword type="text">\n  ', f"n{some(9)}7!", "\n</db:userPassword>",
+    ),
+    "mysql": ("mysql -u root -p", f"S3{some(8)}q", " shop"),
+    "mysqldump": ("mysqldump --single-transaction \\\n  -uroot -p'", f"k{some(10)}", "' shop > x.sql"),
+    "docker login": ("docker login registry.example -u me -p ", f"D0{some(8)}r", ""),
+    "mongosh": ("mongosh -u admin -p '", f"m4{some(9)}x", "' db.internal"),
+    "redis-cli": ("redis-cli -h cache -a ", f"r5{some(14)}", " ping"),
+    "told": ("my password is ", f"Gr33n{some(4)}!42", ""),
+    "told of a thing": ("The password for the staging database is: ", f"w8-{some(8)}", ""),
+}  # fmt: skip
 SHAPES = [
     Shape(name, *(("", made, "") if isinstance(made, str) else made))
     for name, made in _MADE.items()
@@ -208,6 +219,21 @@ def innocent() -> dict[str, str]:
             "postgres://user:password@localhost:5432/db", "DATABASE_URL=postgres://postgres:postgres@db",
             "API_KEY=your-api-key-here", "api_key: sk-...", "export TOKEN=xxxxxxxxxxxx",
             "-----BEGIN PUBLIC KEY-----", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me@laptop",
+            "<password>your-password</password>", "<password>${env.DB_PASSWORD}</password>",
+            "<password></password>", "<Password>Forgotten?</Password>", "<tokens>120000</tokens>",
+            "<passwordLength>1234567</passwordLength>", "<label for=password>Password 1</label>",
+            "<PasswordInput minLength={12} />", "<secretName>web-tls-2</secretName>",
+            "mysql -u root -p shop", "mysql -u root -p$MYSQL_PWD shop", "mysql -P 3306 -h db1 shop",
+            "docker run --name mysql -p3306:3306 mysql:8", "docker run -p 127.0.0.1:3306:3306 mysql",
+            "mysqldump -u root -p < dump1.sql", "docker login -u me --password-stdin",
+            "docker login -u me -p $TOKEN1", "docker login -u me -p <token1>", "docker run -p 8080:80 web1",
+            "redis-cli -a $REDIS1 ping", "redis-cli -h cache -p 6379", "mongosh -p 27017",
+            "mkdir -p build1/output2", "docker login; mkdir -p build1/output2", "mysql; mkdir -pv build1",
+            "The password is SHA256-hashed.", "The password is base64-encoded", "A password is 8-64 characters",
+            "the password is at least 12 characters long", "Your password was changed 3 days ago",
+            "The password for user1 is required", "the password is stored in config/db2.yml",
+            "the password is hash.sha256(value)", "the password is PBKDF2 with 100000 rounds",
+            "set the password to settings.DB2_PASSWORD", "The password of a user2 is never logged1",
             "max_tokens=4096, tokens_in=120000", "tokenizer = AutoTokenizer.from_pretrained(name)",
         ],
     }  # fmt: skip

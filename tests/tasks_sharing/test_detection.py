@@ -59,6 +59,20 @@ def test_a_secret_is_named_as_people_would(text, kind):
     assert [secret.kind for secret in find({"text": text})] == [kind]
 
 
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("<password>Xm1Secret77</password>", "Xm1Secret77"),
+        ("mysql -u root -pS3cretPw9", "S3cretPw9"),
+        ("docker login -u me -p D0ckerPw77", "D0ckerPw77"),
+        ("my password is Gr33nTea!42", "Gr33nTea!42"),
+        ("So, the password for the shop is 'Gr33nTea!42', I think.", "Gr33nTea!42"),
+    ],
+)
+def test_a_password_is_found_where_no_sign_of_equality_says_so(text, secret):
+    assert secret in hidden({"text": text})
+
+
 def test_a_password_that_is_a_word_is_one_in_its_place_alone():
     for text, before, after in (
         ("postgres://app:sunshine@db/main, and sunshine all day", "postgres://app:", "@"),
