@@ -1,7 +1,9 @@
 """Every write to people and their credentials."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from allauth.account.models import EmailAddress
 from allauth.socialaccount.models import SocialAccount
@@ -128,6 +130,29 @@ def set_password(*, user: User, password: str, at: datetime) -> None:
             target_id=user.pk,
             at=at,
         )
+
+
+def change_user(
+    *, user: User, fields: Mapping[str, tuple[Any, Any]], by: Actor, at: datetime
+) -> None:
+    """Names and rights, by a site administrator. Who is not active any more is signed out.
+
+    fields: before and after of what changed, by name; ``user`` has what is after.
+    """
+    with transaction.atomic():
+        user.save(update_fields=list(fields))
+        audit.record(
+            action="user.changed",
+            actor=by,
+            target_kind="user",
+            target_id=user.pk,
+            before={name: before for name, (before, _) in fields.items()},
+            after={name: after for name, (_, after) in fields.items()},
+            at=at,
+        )
+        if not user.is_active:
+            ClientSession.unscoped.filter(user=user, ended_at=None).update(ended_at=at)
+    rights_cache.clear()
 
 
 def deactivate(*, user_id: str, at: datetime) -> None:

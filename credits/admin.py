@@ -83,6 +83,8 @@ class GrantToForm(forms.Form):
 class AccountAdmin(ReadOnlyAdmin[Account]):
     list_display = ("id", "organization", "user", "balance", "created_at")
     list_select_related = ("organization", "user")
+    list_filter = (("organization", admin.EmptyFieldListFilter), "created_at")
+    date_hierarchy = "created_at"
     search_fields = ("=id", "organization__name", "=user__email")
     ordering = ("-created_at", "id")
     action_form = GrantForm
@@ -199,6 +201,7 @@ class EntryAdmin(ReadOnlyAdmin[Entry]):
 class HoldAdmin(ReadOnlyAdmin[Hold]):
     list_display = ("id", "account", "amount", "cost", "placed_at", "settled_at")
     list_select_related = ("account",)
+    list_filter = (("settled_at", admin.EmptyFieldListFilter),)
     search_fields = ("=id", "=account__id")
     date_hierarchy = "placed_at"
     ordering = ("-placed_at", "id")
@@ -326,6 +329,7 @@ class TopUpAdmin(ReadOnlyAdmin[TopUp]):
 class PaymentAdmin(ReadOnlyAdmin[Payment]):
     list_display = ("begun_at", "id", "account", "asked", "paid", "refunded", "paid_at")
     list_select_related = ("account",)
+    list_filter = (("paid_at", admin.EmptyFieldListFilter),)
     search_fields = ("=id", "=payment_id", "=account__id", "=by_id")
     date_hierarchy = "begun_at"
     ordering = ("-begun_at", "id")

@@ -30,6 +30,8 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
 class SubscriptionAdmin(ReadOnlyAdmin[Subscription]):
     list_display = ("created_at", "user", "label", "reached_at")
     list_select_related = ("user",)
+    list_filter = (("reached_at", admin.EmptyFieldListFilter),)
+    date_hierarchy = "created_at"
     search_fields = ("=user__email",)
     ordering = ("-created_at", "id")
     fields = list_display  # never its address and keys, nor the key of its web session

@@ -13,12 +13,14 @@ from orgs import actions as orgs
 from orgs import items, texts
 from orgs.forms import described
 from orgs.models import (
+    Domain,
     Invitation,
     MarketplaceItem,
     Membership,
     Organization,
     SettingsDraft,
     SettingsRevision,
+    SingleSignOn,
 )
 from roocloud.lib.admin import ReadOnlyAdmin
 from roocloud.lib.refusals import Refusal
@@ -37,6 +39,7 @@ class MembershipInline(admin.TabularInline[Membership, Organization]):
 @admin.register(Organization)
 class OrganizationAdmin(ReadOnlyAdmin[Organization]):
     list_display = ("name", "slug", "id", "created_at")
+    list_filter = ("created_at",)
     search_fields = ("name", "slug", "=id")
     date_hierarchy = "created_at"
     ordering = ("name", "id")
@@ -48,6 +51,7 @@ class MembershipAdmin(ReadOnlyAdmin[Membership]):
     list_display = ("user", "organization", "role", "created_at")
     list_filter = ("role",)
     list_select_related = ("user", "organization")
+    date_hierarchy = "created_at"
     search_fields = ("=user__email", "organization__name")
     ordering = ("-created_at", "id")
 
@@ -57,6 +61,7 @@ class InvitationAdmin(ReadOnlyAdmin[Invitation]):
     list_display = ("email", "organization", "role", "created_at", "accepted_at", "revoked_at")
     list_filter = ("role",)
     list_select_related = ("organization",)
+    date_hierarchy = "created_at"
     search_fields = ("=email", "organization__name")
     exclude = ("token_hash",)
     ordering = ("-created_at", "id")
@@ -112,6 +117,8 @@ class MarketplaceItemAdmin(admin.ModelAdmin[MarketplaceItem]):
     list_display = ("name", "kind", "item_id", "organization", "is_for_everybody", "changed_at")
     list_filter = ("kind", "is_for_everybody")
     list_select_related = ("organization",)
+    show_full_result_count = False
+    date_hierarchy = "changed_at"
     search_fields = ("name", "=item_id", "organization__name")
     ordering = ("name", "id")
     actions = None
@@ -144,6 +151,11 @@ class MarketplaceItemAdmin(admin.ModelAdmin[MarketplaceItem]):
 class SettingsDraftAdmin(ReadOnlyAdmin[SettingsDraft]):
     list_display = ("id", "organization", "author_id", "note", "proposed_at", "decided_at")
     list_select_related = ("organization",)
+    list_filter = (
+        ("proposed_at", admin.EmptyFieldListFilter),
+        ("decided_at", admin.EmptyFieldListFilter),
+    )
+    date_hierarchy = "changed_at"
     search_fields = ("=organization__id", "organization__name", "=author_id", "note")
     ordering = ("-changed_at", "id")
 
@@ -152,6 +164,28 @@ class SettingsDraftAdmin(ReadOnlyAdmin[SettingsDraft]):
 class SettingsRevisionAdmin(ReadOnlyAdmin[SettingsRevision]):
     list_display = ("version", "organization", "user", "made_by_id", "made_at", "note")
     list_select_related = ("organization", "user")
+    list_filter = (("organization", admin.EmptyFieldListFilter), "made_at")
     search_fields = ("=organization__id", "organization__name", "=made_by_id", "note")
     date_hierarchy = "made_at"
     ordering = ("-version",)
+
+
+@admin.register(Domain)
+class DomainAdmin(ReadOnlyAdmin[Domain]):
+    list_display = ("name", "organization", "joins", "verified_at", "checked_at", "missing_since")
+    list_filter = (("verified_at", admin.EmptyFieldListFilter), "joins")
+    list_select_related = ("organization",)
+    search_fields = ("name", "=organization__id", "organization__name")
+    date_hierarchy = "created_at"
+    ordering = ("name", "id")
+    exclude = ("token",)
+
+
+@admin.register(SingleSignOn)
+class SingleSignOnAdmin(ReadOnlyAdmin[SingleSignOn]):
+    list_display = ("organization", "issuer", "client_id", "updated_at")
+    list_filter = ("updated_at",)
+    list_select_related = ("organization",)
+    search_fields = ("issuer", "=organization__id", "organization__name")
+    ordering = ("issuer", "organization")
+    exclude = ("sealed_secret",)

@@ -65,21 +65,23 @@ def put_upstream(
     return upstream
 
 
-def switch_off(*, upstream: Upstream, by: Actor | None, at: datetime) -> None:
-    """Ask nothing of an upstream any more. Models that nobody else completes are not offered."""
+def switch_upstream(*, upstream: Upstream, is_on: bool, by: Actor | None, at: datetime) -> bool:
+    """Ask nothing of an upstream any more, or again; whether that changed anything. Models that
+    nobody else completes are not offered while it is off."""
     with transaction.atomic():
-        rows = Upstream.unscoped.select_for_update().filter(pk=upstream.pk, enabled=True)
+        rows = Upstream.unscoped.select_for_update().filter(pk=upstream.pk, enabled=not is_on)
         if not (found := rows.first()):
-            return
-        found.enabled = False
+            return False
+        found.enabled = is_on
         found.save(update_fields=["enabled"])
         audit.record(
-            action="upstream.switched_off",
+            action=f"upstream.switched_{'on' if is_on else 'off'}",
             actor=by,
             target_kind="upstream",
-            target_id=found.pk,
+            target_id=upstream.pk,
             at=at,
         )
+    return True
 
 
 def _has_key(upstream: Upstream, api_key: str) -> bool:

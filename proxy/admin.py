@@ -114,8 +114,27 @@ class UpstreamAdmin(admin.ModelAdmin[Upstream]):
     list_display = ("name", "kind", "base_url", "organization", "enabled", "created_at")
     list_filter = ("kind", "enabled")
     list_select_related = ("organization",)
+    date_hierarchy = "created_at"
+    show_full_result_count = False
     search_fields = ("name", "base_url")
     ordering = ("name",)
+    actions = ("disable", "enable")
+
+    @admin.action(description="Ask the chosen upstreams nothing more", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Upstream]) -> None:
+        self._switch(request, queryset, is_on=False)
+
+    @admin.action(description="Ask the chosen upstreams again", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Upstream]) -> None:
+        self._switch(request, queryset, is_on=True)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[Upstream], *, is_on: bool) -> None:
+        at, by = timezone.now(), web_actor(request)
+        changed = [
+            actions.switch_upstream(upstream=row, is_on=is_on, by=by, at=at) for row in queryset
+        ]
+        said = f"{sum(changed)} of {len(changed)} switched {'on' if is_on else 'off'}."
+        self.message_user(request, said, messages.SUCCESS)
 
     def get_urls(self) -> list[URLPattern]:
         health = path(
@@ -306,6 +325,8 @@ class LanguageModelAdmin(admin.ModelAdmin[LanguageModel]):
     form = LanguageModelForm
     list_display = ("model_id", "kind", "context_window", "max_tokens", "visible", "deprecated")
     list_filter = ("kind", "visible", "deprecated", "routes__upstream")
+    date_hierarchy = "created_at"
+    show_full_result_count = False
     search_fields = ("model_id", "name")
     ordering = ("model_id",)
     filter_horizontal = ("organizations",)
@@ -368,5 +389,7 @@ class TranscriptKeepingAdmin(ReadOnlyAdmin[TranscriptKeeping]):
 
     list_display = ("organization", "days", "changed_by_id", "changed_at")
     list_select_related = ("organization",)
+    list_filter = ("changed_at",)
+    date_hierarchy = "changed_at"
     search_fields = ("organization__name", "=organization__id")
     ordering = ("organization__name", "pk")

@@ -24,6 +24,7 @@ class AuthenticatorAdmin(ReadOnlyAdmin[Authenticator]):
     list_display = ("user", "type", "created_at", "last_used_at")
     list_filter = ("type",)
     list_select_related = ("user",)
+    date_hierarchy = "created_at"
     search_fields = ("=user__email",)
     ordering = ("-created_at", "id")
     fields = list_display  # never ``data``: the secret
@@ -32,6 +33,8 @@ class AuthenticatorAdmin(ReadOnlyAdmin[Authenticator]):
 class UserSessionAdmin(ReadOnlyAdmin[UserSession]):
     list_display = ("user", "ip", "user_agent", "created_at", "last_seen_at")
     list_select_related = ("user",)
+    list_filter = ("last_seen_at",)
+    date_hierarchy = "created_at"
     search_fields = ("=user__email", "=ip")
     ordering = ("-last_seen_at", "id")
     fields = list_display  # never ``session_key``: with it one is that person
@@ -40,6 +43,8 @@ class UserSessionAdmin(ReadOnlyAdmin[UserSession]):
 class SocialAccountAdmin(ReadOnlyAdmin[SocialAccount]):
     list_display = ("user", "provider", "uid", "last_login", "date_joined")
     list_select_related = ("user",)
+    list_filter = ("provider",)
+    date_hierarchy = "date_joined"
     search_fields = ("=user__email", "=uid")
     ordering = ("-date_joined", "id")
     fields = list_display

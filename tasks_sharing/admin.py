@@ -72,7 +72,7 @@ class ShareAdmin(ReadOnlyAdmin[Share]):
     def task_key(self, share: Share) -> str:
         return share.task.task_id
 
-    @admin.action(description="Revoke the chosen links", permissions=["view"])
+    @admin.action(description="Revoke the chosen links", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Share]) -> None:
         for share in queryset.select_related("task"):
             actions.revoke_share(share=share, by=web_actor(request), at=timezone.now())
@@ -90,7 +90,7 @@ class ImportAdmin(ReadOnlyAdmin[Import]):
     exclude = ("upload",)
     actions = ("cancel",)
 
-    @admin.action(description="Cancel the chosen imports", permissions=["view"])
+    @admin.action(description="Cancel the chosen imports", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Import]) -> None:
         for run in queryset:
             cancel_import(run=run, by=web_actor(request), at=timezone.now())

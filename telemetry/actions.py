@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from django.db.models import F
 
 from accounts.actors import Actor
+from audit import actions as audit
 from roocloud.lib import wire
 from roocloud.lib.ids import digest, new_id
 from roocloud.lib.refusals import InvalidInput, Refusal
@@ -221,13 +222,22 @@ def _delete_jobs(jobs: list[Backfill]) -> None:
     Backfill.unscoped.filter(pk__in=[job.pk for job in jobs]).delete()
 
 
-def replay(*, job: Backfill, at: datetime) -> None:
+def replay(*, job: Backfill, by: Actor, at: datetime) -> None:
     """Queue a job again, whatever became of it. One that was stored changes nothing any more."""
     from telemetry.tasks import store_backfill
 
     with transaction.atomic():
         Backfill.unscoped.filter(pk=job.pk).update(
             state=Backfill.State.QUEUED, attempts=0, error="", tried_at=at
+        )
+        audit.record(
+            action="backfill.replayed",
+            actor=by,
+            target_kind="backfill",
+            target_id=job.pk,
+            organization_id=job.organization_id,
+            before={"state": job.state, "error": job.error},
+            at=at,
         )
         store_backfill.delay_on_commit(job_id=job.pk)
 

@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts.actors import web_actor
 from roocloud.lib.admin import ReadOnlyAdmin
 from telemetry import actions
 from telemetry.models import Backfill, Event
@@ -28,8 +29,8 @@ class BackfillAdmin(ReadOnlyAdmin[Backfill]):
     exclude = ("body",)
     actions = ("replay",)
 
-    @admin.action(description="Run the chosen backfills again", permissions=["view"])
+    @admin.action(description="Run the chosen backfills again", permissions=["act"])
     def replay(self, request: HttpRequest, queryset: QuerySet[Backfill]) -> None:
         for job in queryset:
-            actions.replay(job=job, at=timezone.now())
+            actions.replay(job=job, by=web_actor(request), at=timezone.now())
         self.message_user(request, "They run again.", messages.SUCCESS)

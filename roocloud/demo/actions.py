@@ -93,7 +93,7 @@ def make(*, password: str, at: datetime) -> "User":
         _grant(organization, owner, at=began)
         upstream = _models(at=began)
         spent = _work(members, account.pk, draw, began=began, until=at)
-        proxy.switch_off(upstream=upstream, by=None, at=at)
+        proxy.switch_upstream(upstream=upstream, is_on=False, by=None, at=at)
         _sign_in(members, at=at - timedelta(hours=1))
         _money(members, spent, at=at)
         _lately(members, at=at)

@@ -13,6 +13,7 @@ from accounts import tokens
 from bridge import tokens as bridge_tokens
 from bridge.models import Command, Instance
 from credits import actions as credit
+from credits.budgets import put_budget
 from credits.models import Payment, TopUp
 from orgs import actions as orgs
 from orgs import items
@@ -43,6 +44,10 @@ def fill(alice, acme, *, number=0):
     invite(organization=acme, email=f"x{number}@x.example", role="member", by=actor, at=at)
     account = credit.account_of(user_id=alice.pk, organization_id=acme.pk, at=at)
     credit.grant(account=account, amount_nanos=10**12, key=f"g{number}", by=None, at=at, note="n")
+    put_budget(
+        by=actor, account=account, scope="model", subject=f"m{number}", period="month",
+        limit_nanos=10**15, at=at,
+    )  # fmt: skip
     TopUp.unscoped.create(
         account=account, asked_by_id=alice.pk, key=f"k{number}", amount_nanos=1, reason="n",
         asked_at=at, state="declined", decided_at=at,

@@ -294,3 +294,42 @@ def test_the_actions_call_the_rules(cockpit, rows):
     share.refresh_from_db()
     assert session.ended_at is not None
     assert share.revoked_at is not None
+
+
+def test_upstreams_are_switched_off_and_on(cockpit, rows):
+    """L4"""
+    row = Upstream.unscoped.get()
+    for action, is_on in (("disable", False), ("disable", False), ("enable", True)):
+        cockpit.post(changelist(Upstream), {"action": action, "_selected_action": row.pk})
+        row.refresh_from_db()
+        assert row.enabled is is_on
+    switched = Trail.objects.filter(action__startswith="upstream.switched_", target_id=row.pk)
+    assert switched.count() == 2
+
+
+def test_to_look_is_not_to_act(client, rows):
+    """A2"""
+    clerk = factories.user("clerk@example.com", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename="view_share"))
+    client.force_login(clerk)
+    share = Share.unscoped.get()
+    client.post(changelist(Share), {"action": "revoke", "_selected_action": share.pk})
+    share.refresh_from_db()
+    assert share.revoked_at is None
+
+
+def test_rights_are_given_by_who_has_them_all_and_noted(client, cockpit, rows, alice):
+    """A4, L4"""
+    path = reverse("admin:accounts_user_change", args=[quote(alice.pk)])
+    fields = {"first_name": "Alice", "last_name": "A.", "is_active": "on", "is_staff": "on"}
+    cockpit.post(path, fields)
+    entry = Trail.objects.get(action="user.changed", target_id=alice.pk)
+    assert (entry.before["is_staff"], entry.after["is_staff"]) == (False, True)
+
+    clerk = factories.user("clerk@example.com", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user"]))
+    client.force_login(clerk)
+    own = reverse("admin:accounts_user_change", args=[quote(clerk.pk)])
+    client.post(own, {**fields, "is_superuser": "on"})
+    clerk.refresh_from_db()
+    assert (clerk.is_superuser, clerk.last_name) == (False, "A.")

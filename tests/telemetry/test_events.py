@@ -260,7 +260,7 @@ class TestBackfill:
         upload(client, bob, self.MESSAGES)
         job = Backfill.unscoped.get()
         send(client, bob, message("changed since", ts=1))
-        actions.replay(job=job, at=timezone.now())
+        actions.replay(job=job, by=factories.actor(bob), at=timezone.now())
         assert "changed since" in Message.unscoped.get(ts=1).body
         job.refresh_from_db()
         assert (job.state, job.message_count) == ("done", 2)
@@ -298,7 +298,7 @@ class TestBackfill:
         for _ in range(2):
             upload(client, bob, self.MESSAGES)
         job = Backfill.unscoped.order_by("received_at").last()
-        actions.replay(job=job, at=timezone.now())
+        actions.replay(job=job, by=factories.actor(bob), at=timezone.now())
         actions.run_backfill(job_id=job.pk, at=timezone.now())
         assert Message.unscoped.count() == 2
 
