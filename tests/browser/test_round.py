@@ -158,12 +158,12 @@ def test_settings_are_changed_after_a_look_and_a_fresh_sign_in(visitor, alice, a
     first = orgs.current_revision(acme).version
     mine = visitor()
     mine.sign_in(alice)
-    page = mine.go(f"/organizations/{acme.pk}/settings")
+    page = mine.go(f"/organizations/{acme.pk}/settings/text")
     text = page.input_value("textarea")
     page.fill(
         "textarea", text.replace('"defaultSettings"', '"hiddenMcps": ["x"], "defaultSettings"')
     )
-    page.click("text=Show what changes")
+    page.click("text=Review what changes")
     page.wait_for_selector("text=Save for all")
     mine.look("settings-preview")
     page.click("text=Save for all")
