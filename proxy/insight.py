@@ -3,7 +3,7 @@ chart. All of it is read from the daily sums.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -107,7 +107,7 @@ class _Course:
 
 
 def insight(actor: Actor, filters: Filters, *, metric: str, stack: str, at: datetime) -> Insight:
-    """Six queries at most beside those of budgets, whatever there is to count."""
+    """Ten queries at most beside those of budgets, whatever there is to count."""
     chosen = Metric(metric) if metric in set(Metric) else Metric.COST
     course = _course(actor, filters)
     totals = _totals(actor, filters, course)
@@ -218,13 +218,8 @@ def _stacks(filters: Filters, metric: Metric) -> list[str]:
     if metric not in _ADDS_UP:
         return ["nothing"]
     members = ["member"] if filters.is_team else []
-    return [
-        "nothing",
-        "model",
-        *members,
-        "upstream",
-        *(["class"] if metric is Metric.TOKENS else []),
-    ]
+    classes = ["class"] if metric is Metric.TOKENS else []
+    return ["nothing", "model", *members, "upstream", "repository", *classes]
 
 
 def _series(
@@ -232,30 +227,41 @@ def _series(
 ) -> list[charts.Series]:
     if stack == "nothing":
         return [charts.Series(_NAMES[metric], course.values.get(metric, []))]
-    bucket = F("day") if course.is_by_day else TruncMonth("day")
-    rows = spending.days(actor, filters).annotate(bucket=bucket).order_by()
-    places = {start: place for place, start in enumerate(course.starts)}
     found: dict[str, list[int]] = defaultdict(lambda: [0] * len(course.starts))
-    if stack == "class":
-        sums = {str(number): Sum(value) for number, value in enumerate(_CLASSES.values())}
-        columns = [f"class_{number}" for number in sums]
-        counted = rows.values_list("bucket").annotate(
-            **dict(zip(columns, sums.values(), strict=True))
-        )
-        for start, *values in counted:
-            for name, value in zip(_CLASSES, values, strict=True):
-                found[name][places[start]] = value
-        names: dict[str, str] = {}
-    else:
-        field = spending.FIELDS[stack]
-        for start, value, amount in rows.values_list("bucket", field).annotate(
-            amount=_SUMS[metric]
-        ):
-            found[value][places[start]] = amount
-        names = people.names(found) if stack == "member" else {}
+    places = {start: place for place, start in enumerate(course.starts)}
+    for start, name, amount in _parts(actor, filters, course, metric, stack):
+        found[name][places[start]] += amount
+    names = people.names(found) if stack == "member" else {}
     return charts.largest(
         [charts.Series(names.get(value, value), values) for value, values in found.items()]
     )
+
+
+def _parts(
+    actor: Actor, filters: Filters, course: _Course, metric: Metric, stack: str
+) -> Iterator[tuple[date, str, int]]:
+    """(first day of a column, part, amount); a part may come several times."""
+    bucket = F("day") if course.is_by_day else TruncMonth("day")
+    rows = spending.days(actor, filters).annotate(bucket=bucket).order_by()
+    if stack == "class":
+        for name, value in _CLASSES.items():
+            for start, amount in rows.values_list("bucket").annotate(amount=Sum(value)):
+                yield start, name, amount
+    elif stack == "repository":
+        of_tasks = spending.days_of_tasks(actor, filters).annotate(bucket=bucket).order_by()
+        known = spending.repositories(actor, filters)
+        ids = {task_id for _, task_id in known}
+        whole = dict(zip(course.starts, course.values[metric], strict=True))
+        apart = of_tasks.filter(task_id__in=ids).values_list("bucket", "user_id", "task_id")
+        for start, user_id, task_id, amount in apart.annotate(amount=_SUMS[metric]):
+            if repository := known.get((user_id, task_id)):
+                whole[start] -= amount
+                yield start, repository, amount
+        for start, rest in whole.items():
+            yield start, "No repository known", max(rest, 0)  # settled meanwhile
+    else:
+        parts = rows.values_list("bucket", spending.FIELDS[stack])
+        yield from parts.annotate(amount=_SUMS[metric])
 
 
 def _column(course: _Course, start: date, filters: Filters) -> tuple[str, str]:

@@ -291,6 +291,22 @@ def _tasks(actor: Actor, filters: Filters, grouped: Sequence[tuple[Any, ...]]) -
     return parts
 
 
+def repositories(actor: Actor, filters: Filters) -> dict[tuple[str, str], str]:
+    """Of the dearest tasks, by owner and client's id, the repository as far as the actor may list
+    the task and the editor reported one."""
+    dearest = list(
+        days_of_tasks(actor, filters)
+        .exclude(task_id="")
+        .order_by()
+        .values_list("user_id", "task_id")
+        .annotate(cost=Sum("cost_nanos"))
+        .order_by("-cost", "user_id", "task_id")[:MOST_TASKS]
+    )
+    ids = {task_id for _, task_id, _ in dearest}
+    known = tasks.facts(actor, ids, is_team=filters.is_team)
+    return {key: fact.repository for key, fact in known.items() if fact.repository}
+
+
 def choices(
     actor: Actor, *, keys: Mapping[str, tuple[str, str]], is_team: bool
 ) -> dict[str, list[tuple[str, str]]]:

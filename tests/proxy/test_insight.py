@@ -49,6 +49,11 @@ def month(alice, bob, acme):
     return factories.actor(alice, acme)
 
 
+def report(actor, task_id, repository):
+    properties = {"taskId": task_id, "repositoryName": repository}
+    tasks.record_event(actor=actor, event=tasks.Event("Task Created", properties), at=NOW)
+
+
 def look(actor, *, days=30, metric="cost", stack="", **filters):
     filters = Filters(TODAY - timedelta(days=days - 1), TODAY, **{"is_team": True, **filters})
     return insight.insight(actor, filters, metric=metric, stack=stack, at=NOW)
@@ -84,8 +89,9 @@ class TestTheFigures:
 
 class TestTheChart:
     @pytest.mark.parametrize("metric", ["cost", "completions", "tokens"])
-    @pytest.mark.parametrize("stack", ["model", "member", "upstream", "class"])
+    @pytest.mark.parametrize("stack", ["model", "member", "upstream", "repository", "class"])
     def test_is_the_same_whole_however_it_is_stacked(self, month, metric, stack):
+        report(month, "t-a", "shop")
         if stack == "class" and metric != "tokens":
             assert look(month, metric=metric, stack=stack).stack == "nothing"
             return
@@ -101,6 +107,16 @@ class TestTheChart:
             ("Alice Archer", "$10.00"), ("Bob", "$9.00"),
         ]  # fmt: skip
         assert "Bob: $3.00" in found.chart.columns[-1].title
+
+    def test_names_repositories_of_tasks_that_i_may_list(self, month, bob, acme):
+        """A1: a colleague's task that the policy hides is in what is left."""
+        report(month, "t-a", "shop")
+        found = look(month, stack="repository")
+        assert [(name, total) for _, name, total in found.legend] == [
+            ("shop", "$10.00"), ("No repository known", "$9.00"),
+        ]  # fmt: skip
+        own = look(factories.actor(bob, acme), stack="repository", is_team=False)
+        assert [name for _, name, _ in own.legend] == ["No repository known"]
 
     def test_has_months_for_a_year_and_leads_to_their_days(self, month, alice, acme):
         used(alice, acme, date(2026, 2, 27))
