@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from bridge.devices import queue, registry, translation
@@ -16,6 +16,7 @@ from bridge.devices.schemas import Receipt
 from bridge.hub import Hub, Peer, device_room
 from bridge.schemas import Reader
 from roocloud.lib.refusals import InvalidInput
+from roocloud.lib.text import clean_label
 from roocloud.lib.threads import run_db
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,10 @@ _HEAR_S, _SEARCH_S = 20.0, 2.0
 #: Seconds of rest after the database did not answer.
 _REST_S = 1.0
 _AT_ONCE = 200
+#: Characters of a device's reason that are kept.
+_MOST_REASON = 200
+#: The database did not take a statement because it is away or busy: later it will.
+_OUTAGES = (OperationalError, InterfaceError)
 
 _receipts = Reader(list[Receipt])
 
@@ -40,7 +45,8 @@ def hear(hub: Hub, peer: Peer, answer: str) -> None:
         return
     command = peer.in_flight.pop(receipt.id, None)
     if command is not None:
-        fault = "" if receipt.success else receipt.error or "refused"
+        reason = clean_label(receipt.error or "", _MOST_REASON) or "refused"
+        fault = "" if receipt.success else reason
         hub.acknowledged.append(Acknowledgement(command, fault, timezone.now()))
         hub.wake(hub.node, peer.standing.device_pk)
 
@@ -103,12 +109,33 @@ class Courier:
     async def _write(self) -> None:
         hub = self._hub
         while chunk := hub.acknowledged[:_AT_ONCE]:
-            ended = await run_db(queue.acknowledge, chunk)
-            del hub.acknowledged[: len(chunk)]  # what could not be written stays
+            try:
+                ended = await run_db(queue.acknowledge, chunk)
+            except _OUTAGES:
+                raise  # what could not be written stays
+            except DatabaseError:
+                await self._write_singly(len(chunk))
+                continue
+            del hub.acknowledged[: len(chunk)]
             self._tell(ended)
         while lost := hub.lost_devices[:_AT_ONCE]:
             await run_db(registry.lose, lost)
             del hub.lost_devices[: len(lost)]
+
+    async def _write_singly(self, count: int) -> None:
+        """The oldest acknowledgements, without those that the database will never take: one device
+        does not hold up all others. The command of such a one is sent again."""
+        hub = self._hub
+        for one in hub.acknowledged[:count]:
+            try:
+                ended = await run_db(queue.acknowledge, [one])
+            except _OUTAGES:
+                raise
+            except DatabaseError:
+                logger.exception("An acknowledgement cannot be written down")
+                ended = []
+            del hub.acknowledged[:1]
+            self._tell(ended)
 
     async def _deliver(self, device_pks: Iterable[str]) -> None:
         peers = [peer for pk in device_pks if (peer := self._hub.devices.get(pk)) is not None]

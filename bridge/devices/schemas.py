@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
-from bridge.schemas import Milliseconds, TaskId, Text
+from bridge.schemas import Id, Milliseconds, TaskId, Text
 
 #: Bytes of the JSON of what a device can do.
 MAX_CAPABILITIES = 8_000
@@ -53,7 +53,7 @@ class Envelope(_Shape, kw_only=True):
     type: Annotated[str, Meta(max_length=50)] | None = None
     timestamp: Milliseconds | None = None
     source_device_id: Annotated[str, Meta(max_length=200)] | None = None
-    target_device_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    target_device_id: Id | None = None
     task_id: TaskId | None = None
     priority: Annotated[int, Meta(ge=-100, le=100)] = 0
     expires_at: Milliseconds | None = None

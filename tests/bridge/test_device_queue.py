@@ -1,17 +1,20 @@
 """Commands that wait for devices, as rows (D1, C6)."""
 
+import asyncio
 import json
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
-from django.db import connection
+from django.db import DataError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
 from bridge import tasks
-from bridge.devices import orders, queue, registry
+from bridge.devices import courier, orders, queue, registry
 from bridge.devices.models import Device, QueuedCommand
 from bridge.devices.queue import Acknowledgement, Reach
 from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound, TooLarge
@@ -183,6 +186,69 @@ class TestDelivery:
         assert claimed(desk) == []
 
 
+class TestAnAnswer:
+    """What a device says of a command, as far as a process writes it down."""
+
+    def hub(self, *acknowledged):
+        return SimpleNamespace(
+            acknowledged=list(acknowledged), lost_devices=[], node="node", counts=Counter(),
+            wake=lambda *_: None, emit=lambda *_: None,
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("error", ["\0", "\ud800", "\0" * 200, " ", ""])
+    def test_is_stored_by_either_database(self, phone, desk, error):
+        give(phone, "command-1")
+        [going] = claimed(desk)
+        peer = SimpleNamespace(
+            in_flight={going.key: going}, standing=SimpleNamespace(device_pk=desk.pk)
+        )
+        hub = self.hub()
+
+        receipt = {"id": going.key, "success": False, "error": error}
+        courier.hear(hub, peer, json.dumps([receipt]))
+        queue.acknowledge(hub.acknowledged)
+
+        row = QueuedCommand.unscoped.get()
+        assert row.state == State.FAILED
+        assert row.reason == (
+            error.replace("\0", "\ufffd").replace("\ud800", "\ufffd").strip() or "refused"
+        )
+
+    def test_that_the_database_does_not_take_holds_up_no_other(self, phone, desk, monkeypatch):
+        give(phone, "command-1")
+        give(phone, "command-2")
+        bad, good = claimed(desk)
+        at = timezone.now()
+        hub = self.hub(Acknowledgement(bad, "bad", at), Acknowledgement(good, "", at))
+        written = []
+
+        async def run(_, given):
+            if any(one.fault for one in given):
+                raise DataError
+            written.extend(one.command.key for one in given)
+            return []
+
+        monkeypatch.setattr(courier, "run_db", run)
+
+        asyncio.run(courier.Courier(hub)._write())
+
+        assert (written, hub.acknowledged) == (["command-2"], [])
+
+    def test_waits_for_a_database_that_is_away(self, phone, desk, monkeypatch):
+        give(phone, "command-1")
+        [going] = claimed(desk)
+        hub = self.hub(Acknowledgement(going, "", timezone.now()))
+
+        async def run(*_):
+            raise OperationalError
+
+        monkeypatch.setattr(courier, "run_db", run)
+
+        with pytest.raises(OperationalError):
+            asyncio.run(courier.Courier(hub)._write())
+        assert len(hub.acknowledged) == 1
+
+
 class TestGiving:
     def test_of_one_id_happens_once(self, phone, desk):
         """D1, C6"""
@@ -242,6 +308,7 @@ class TestGiving:
             ("payload.taskId", {"payload": {"taskId": 5}}), ("priority", {"priority": 101}),
             ("expiresAt", {"expiresAt": 1000}), ("expiresAt", {"expiresAt": 9e12}),
             ("id", {"id": None}), ("id", {"id": "a b c d e"}), ("taskId", {"taskId": "\0"}),
+            ("targetDeviceId", {"targetDeviceId": "desk\0"}),
         ],
     )  # fmt: skip
     def test_names_the_field_at_fault(self, phone, field, changes):
