@@ -15,6 +15,7 @@ from django.db import transaction
 
 from accounts.actors import Actor
 from audit import actions as audit
+from bridge import waiting
 from bridge.models import INSTANCE_LIFETIME, Command, Instance, Publication
 from bridge.schemas import AnyCommand
 from bridge.tokens import Standing
@@ -75,6 +76,7 @@ def place(orders: Sequence[Order]) -> list[Placed]:
     sender's same ``command_id`` is the same command: it is placed once (C6)."""
     targets = _targets(orders)
     rows = [_row(order, target) for order, target in zip(orders, targets, strict=True)]
+    waiting.refuse_surplus(rows)
     with transaction.atomic():
         Command.unscoped.bulk_create(rows, ignore_conflicts=True)
         known = _known(rows)

@@ -1,17 +1,42 @@
 """Starts of tasks that wait for an editor (D1): a queue of rows, each bound to the person, host and
 folder that it was given for, because an editor's instance id changes when it restarts."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 from django.db import transaction
+from django.db.models import Count, F, QuerySet, Value
+from django.db.models import Window as Over
+from django.db.models.functions import Concat, RowNumber
 
 from accounts.actors import Actor
 from audit import actions as audit
 from bridge.models import Command
 from roocloud.lib.refusals import Conflict, NotFound
+
+#: Starts of one person that may wait at once, for whichever editors. Each may carry images.
+MOST_WAITING = 50
+#: Why a start was refused that would have been one more.
+TOO_MANY = "too_many_waiting"
+
+
+def refuse_surplus(rows: Sequence[Command]) -> None:
+    """Of the rows that are about to be written, fail those that may not wait because enough of
+    their sender wait already. What other processes write at this moment is not counted."""
+    queued = [row for row in rows if row.state == Command.State.QUEUED]
+    if not queued:
+        return
+    of_senders = Command.unscoped.queued().filter(sender_id__in={row.sender_id for row in queued})
+    counts = of_senders.order_by().values_list("sender_id").annotate(Count("pk"))
+    waiting = Counter(dict(counts))
+    for row in queued:
+        waiting[row.sender_id] += 1
+        if waiting[row.sender_id] > MOST_WAITING:
+            row.state, row.reason, row.settled_at = Command.State.FAILED, TOO_MANY, row.given_at
+            row.payload, row.expires_at = "", None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +59,11 @@ def claim(windows: Sequence[Window], *, at: datetime) -> list[tuple[Window, Comm
     the editor reads it. Each window gets one: a second start would take the place of the first."""
     with transaction.atomic():
         # The rows are locked, so that no other process sends, cancels or ends them meanwhile.
-        rows = Command.unscoped.queued().filter(
-            sender_id__in={window.owner_id for window in windows}, expires_at__gt=at
-        )
-        waiting: dict[tuple[str, str, str], Command] = {}
-        for row in rows.select_for_update().order_by("pk")[:1000]:
-            place = row.sender_id, row.host, row.workspace_path
-            waiting[place] = min(row, waiting.get(place, row), key=lambda row: row.given_at)
+        rows = Command.unscoped.queued().filter(pk__in=_oldest(windows, at=at).values("pk"))
+        waiting = {
+            (row.sender_id, row.host, row.workspace_path): row
+            for row in rows.select_for_update().order_by("pk")
+        }
         free = {window.place: window for window in windows}  # of two alike, either will do
         claimed = [(window, waiting[place]) for place, window in free.items() if place in waiting]
         frames = [(window, row, _frame(window, row, at)) for window, row in claimed]
@@ -51,6 +74,29 @@ def claim(windows: Sequence[Window], *, at: datetime) -> list[tuple[Window, Comm
             [row for _, row in claimed], ["state", "sent_at", "payload", "instance_id"]
         )
     return frames
+
+
+def _oldest(windows: Sequence[Window], *, at: datetime) -> QuerySet[Command]:
+    """The oldest start for each of the windows' places: what waits for another place is neither
+    locked nor read, however much it is."""
+    line = Value("\n")
+    return (
+        Command.unscoped.queued()
+        .alias(place=Concat("sender_id", line, "host", line, "workspace_path"))
+        .filter(
+            sender_id__in={window.owner_id for window in windows},
+            place__in={"\n".join(window.place) for window in windows},
+            expires_at__gt=at,
+        )
+        .alias(
+            turn=Over(
+                RowNumber(),
+                partition_by=["sender_id", "host", "workspace_path"],
+                order_by=[F("given_at").asc(), F("pk").asc()],
+            )
+        )
+        .filter(turn=1)
+    )
 
 
 def _frame(window: Window, row: Command, at: datetime) -> str:

@@ -24,6 +24,7 @@ export const REASONS = {
   not_heard_of: "The editor has not mentioned this question for a minute. Nothing was sent.",
   instance_offline: "This editor is not connected. Nothing was sent.",
   task_not_found: "No connected editor has this task open. Nothing was sent.",
+  too_many_waiting: "Too many tasks wait for your editors already. Nothing was sent: cancel one first.",
   invalid_command: "The server could not read this. Nothing was sent.",
   unavailable: "The server cannot take commands right now. Nothing was sent.",
   editor_did_not_come: "The editor did not come back in time. Nothing was sent.",

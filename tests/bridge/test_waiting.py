@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connections
+from django.db.models.signals import post_init
 from django.utils import timezone
 
 from accounts.actors import TokenKind
@@ -140,7 +141,7 @@ def test_it_can_be_taken_back_by_whoever_gave_it_alone(world, alice, mallory):
 # --- The queue itself -------------------------------------------------------------------------
 
 
-def queued(person, count=1, *, place="/w", **facts):
+def queued(person, count=1, *, place="/w", host="desk", **facts):
     at = timezone.now()
     return Command.unscoped.bulk_create(
         Command(
@@ -149,7 +150,7 @@ def queued(person, count=1, *, place="/w", **facts):
             sender=person,
             kind="start_task",
             state=Command.State.QUEUED,
-            host="desk",
+            host=host,
             workspace_path=place,
             payload='{"text":"x"}',
             given_at=at + timedelta(milliseconds=number),
@@ -181,6 +182,50 @@ def test_a_look_at_many_windows_costs_as_much_as_at_one(alice, django_assert_max
 
     with django_assert_max_num_queries(4):
         assert len(waiting.claim(windows, at=timezone.now())) == 50
+
+
+def test_what_waits_for_absent_hosts_holds_up_nobody_and_is_not_read(
+    alice, bob, django_assert_max_num_queries
+):
+    """Ids are random, so that those of another's starts may all come first."""
+    queued(alice, 1_001, place="/absent", host="gone")
+    queued(alice, 5, place="/w")
+    queued(bob, 1, place="/w-bob")
+    mine, theirs = window_of(alice), window_of(bob, "/w-bob", 1)
+    read = []
+
+    def note(instance, **_):
+        read.append(instance.pk)
+
+    post_init.connect(note, Command)
+    try:
+        with django_assert_max_num_queries(4):
+            claimed = waiting.claim([mine, theirs], at=timezone.now())
+    finally:
+        post_init.disconnect(note, Command)
+
+    assert {row.pk for _, row, _ in claimed} == {"cmd_/w_00000", "cmd_/w-bob_00000"}
+    assert sorted(read) == ["cmd_/w-bob_00000", "cmd_/w_00000"]
+
+
+def test_more_than_so_many_of_one_person_do_not_wait(world, alice):
+    gone_editor(world, alice)
+    queued(alice, waiting.MOST_WAITING - 1)
+    browser = world.following_browser(cookies_of(alice))
+    last = {**START, "commandId": "the-last"}
+    given = browser.ask("extension:command", last)
+
+    refused = browser.ask("extension:command", START)
+
+    assert given["queued"] is True
+    assert (refused["success"], refused["error"]) == (False, "too_many_waiting")
+    row = Command.unscoped.get(pk=refused["commandId"])
+    assert (row.state, row.payload) == ("failed", "")
+    assert Entry.objects.filter(action="command.refused").count() == 1
+    # The repetition of what waits is no further start, and one that was taken back makes room.
+    assert browser.ask("extension:command", last)["commandId"] == given["commandId"]
+    browser.ask("command:cancel", {"commandId": given["commandId"]})
+    assert browser.ask("extension:command", START)["queued"] is True
 
 
 def test_what_waited_for_a_day_has_expired(alice):
