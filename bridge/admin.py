@@ -26,7 +26,7 @@ class CommandAdmin(ReadOnlyAdmin[Command]):
     search_fields = ("=sender__email", "=id", "=instance_id", "=task_id")
     date_hierarchy = "given_at"
     ordering = ("-given_at", "id")
-    exclude = ("payload",)
+    exclude = ("payload", "fingerprint")
 
 
 @admin.register(BridgeToken)

@@ -58,6 +58,15 @@ class Order:
         ask_ts = getattr(self.command, "ask_ts", None)
         return None if ask_ts is None else int(ask_ts)
 
+    @property
+    def fingerprint(self) -> str:
+        """Of what is asked for; when it was is left out, as who repeats it may say now."""
+        command = self.command
+        may_wait = getattr(command, "may_wait", False)
+        facts = (kind_of(command), self.instance_id, self.task_id, self.ask_ts, may_wait)
+        asked = msgspec.json.encode((facts, command.payload))
+        return hashlib.sha256(asked).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -100,6 +109,8 @@ def place(orders: Sequence[Order]) -> list[Placed]:
 
 def _is_same(stored: Command, row: Command) -> bool:
     """Whether what came under an id is what was given under it before."""
+    if stored.fingerprint:
+        return stored.fingerprint == row.fingerprint
     facts = ("kind", "task_id", "ask_ts", "text_hash")
     return all(getattr(stored, name) == getattr(row, name) for name in facts)
 
@@ -115,6 +126,8 @@ def _row(order: Order, target: Instance | None) -> Command:
         task_id=order.task_id,
         ask_ts=order.ask_ts,
         text_hash=_text_hash(command.payload),
+        fingerprint=order.fingerprint,
+        source_id=order.by.device_pk or None,
         device=clean_label(order.device, 200),
         given_at=at,
     )

@@ -196,6 +196,11 @@ class Command(models.Model):
     task_id = models.CharField(max_length=128, blank=True)
     ask_ts = models.BigIntegerField(null=True, blank=True)  # the question that it answers
     text_hash = models.CharField(max_length=64, blank=True)  # SHA-256 of its text (R2)
+    # SHA-256 of what was asked for; empty: of before such were kept
+    fingerprint = models.CharField(max_length=64, blank=True, db_default="")
+    source = models.ForeignKey(  # the paired device that gave it
+        Device, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     device = models.CharField(max_length=200, blank=True)  # the User-Agent it came from, cut
     state = models.CharField(max_length=12, choices=State, default=State.SENT)
     reason = models.CharField(max_length=64, blank=True)  # why it was not sent

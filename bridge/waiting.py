@@ -127,6 +127,18 @@ def cancel(*, command_id: str, by: Actor, at: datetime) -> Command:
     return row
 
 
+def cancel_given(*, by_person: str, by_device: str | None = None, reason: str, at: datetime) -> int:
+    """Take back all starts that wait of a person, or of one device of theirs; how many."""
+    given = Command.unscoped.queued().filter(sender_id=by_person)
+    if by_device is not None:
+        given = given.filter(source_id=by_device)
+    ended = {"state": Command.State.CANCELLED, "reason": reason, "settled_at": at, "payload": ""}
+    with transaction.atomic():
+        # In the order in which others lock them.
+        pks = list(given.select_for_update().order_by("pk").values_list("pk", flat=True))
+        return Command.unscoped.queued().filter(pk__in=pks).update(**ended)
+
+
 def expire(*, at: datetime) -> list[Command]:
     """End what waited for too long. Those of this call."""
     with transaction.atomic():

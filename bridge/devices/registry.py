@@ -16,6 +16,7 @@ from msgspec import json
 
 from accounts.actors import Actor, TokenKind
 from audit import actions as audit
+from bridge import waiting
 from bridge.devices.models import Device, Pairing, QueuedCommand
 from bridge.devices.schemas import MAX_CAPABILITIES, Facts, Registration
 from bridge.devices.tasks import tell_of_device
@@ -348,7 +349,9 @@ def remove(*, device: Device, by: Actor | None, at: datetime) -> None:
             return
         State = QueuedCommand.State  # noqa: N806 - a class
         open_ = QueuedCommand.unscoped.open().filter(Q(target=device) | Q(source=device))
-        open_.update(state=State.CANCELLED, reason="device_removed", settled_at=at, payload="")
+        reason = "device_removed"
+        open_.update(state=State.CANCELLED, reason=reason, settled_at=at, payload="")
+        waiting.cancel_given(by_person=device.owner_id, by_device=device.pk, reason=reason, at=at)
         _record("removed", device, by=by, at=at)
 
 

@@ -8,14 +8,18 @@ from django.db import connections
 from django.db.models.signals import post_init
 from django.utils import timezone
 
+from accounts import actions
 from accounts.actors import TokenKind
 from audit.models import Entry
-from bridge import waiting
+from bridge import commands, waiting
+from bridge.devices import registry
 from bridge.models import Command, Instance
+from bridge.schemas import StartTask, StartTaskCommand
 from bridge.waiting import Window
 from roocloud.lib.refusals import Conflict, NotFound
 from tests import factories
 from tests.bridge.conftest import cookies_of, instance, token_of, wait_until
+from tests.bridge.paired import paired
 
 IDLE = {"taskId": "", "taskStatus": "none"}
 START = {
@@ -273,3 +277,52 @@ def test_nobody_else_may_take_it_back(alice, bob):
 
     with pytest.raises(NotFound):
         waiting.cancel(command_id=row.pk, by=factories.actor(bob), at=timezone.now())
+
+
+def given_by_device(person, device_id, key="command-1", **changes):
+    """A start that waits for a window that was there, given by a device of the person's."""
+    device = paired(person, device_id).device
+    command = StartTaskCommand(
+        command_id=key, instance_id="window-1", payload=StartTask(text="x", **changes),
+        may_wait=True,
+    )  # fmt: skip
+    at = timezone.now()
+    by = registry.standing_of(device, at=at)
+    return device, commands.place([commands.Order(by, command, "", at)])[0]
+
+
+@pytest.fixture
+def window(alice):
+    """That was there a while ago."""
+    ago = timezone.now() - timedelta(hours=1)
+    return Instance.unscoped.create(
+        owner=alice, instance_id="window-1", host="desk", workspace_path="/w", snapshot="{}",
+        first_seen_at=ago, last_seen_at=ago,
+    )  # fmt: skip
+
+
+def test_what_a_removed_device_gave_does_not_start(alice, window):
+    """D1, R4, B4: a phone that was stolen; what another one gave still waits."""
+    stolen, placed = given_by_device(alice, "phone-0001")
+    _, kept = given_by_device(alice, "phone-0002", "command-2")
+    assert (placed.state, kept.state) == ("queued", "queued")
+
+    registry.remove(device=stolen, by=None, at=timezone.now())
+
+    ended = Command.unscoped.get(pk=placed.command_id)
+    assert (ended.state, ended.reason, ended.payload) == ("cancelled", "device_removed", "")
+    [(_, row, _)] = waiting.claim([window_of(alice)], at=timezone.now())
+    assert row.pk == kept.command_id
+
+
+def test_nothing_starts_of_who_was_signed_out_everywhere(alice, bob):
+    """B7: what a browser gave too; what others gave still waits."""
+    queued(alice, 2)
+    queued(bob, 1, place="/bobs")
+
+    actions.end_other_sessions(by=factories.actor(alice), at=timezone.now())
+
+    assert waiting.claim([window_of(alice)], at=timezone.now()) == []
+    ended = Command.unscoped.filter(sender=alice).values_list("state", "reason", "payload")
+    assert set(ended) == {("cancelled", "signed_out", "")}
+    assert len(waiting.claim([window_of(bob, "/bobs")], at=timezone.now())) == 1
