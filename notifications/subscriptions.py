@@ -1,7 +1,7 @@
 """Browsers that take notifications."""
 
 import binascii
-from base64 import urlsafe_b64decode
+from base64 import b64decode, urlsafe_b64encode
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -45,7 +45,8 @@ def subscribe(
 
     Raises InvalidInput naming the field, and Conflict beyond twenty browsers.
     """
-    _check(new)
+    _check_endpoint(new.endpoint)
+    p256dh, auth = _keys(new)
     with transaction.atomic():
         before = Subscription.unscoped.filter(endpoint_hash=digest(new.endpoint)).first()
         is_new = before is None or before.user_id != by.user_id
@@ -57,8 +58,8 @@ def subscribe(
                 "user_id": by.user_id,
                 "session": _session(by, session_key),
                 "endpoint": new.endpoint,
-                "p256dh": new.p256dh,
-                "auth": new.auth,
+                "p256dh": p256dh,
+                "auth": auth,
                 "label": clean_label(label, 100),
                 "created_at": at,
             },
@@ -88,37 +89,49 @@ def _session(by: Actor, session_key: str) -> UserSession:
     return session
 
 
-def _check(new: NewSubscription) -> None:
+def _check_endpoint(endpoint: str) -> None:
     """Where it leads is looked at when it is connected to (K1)."""
-    if len(new.endpoint) > _MAX_ENDPOINT or not new.endpoint.isascii():
+    if len(endpoint) > _MAX_ENDPOINT or not endpoint.isascii():
         raise InvalidInput("This is no address of a push service", field="endpoint")
     try:
-        parts = urlsplit(new.endpoint)
+        parts = urlsplit(endpoint)
         is_address = parts.scheme == "https" and bool(parts.hostname) and parts.username is None
         _ = parts.port
     except ValueError:
         is_address = False
-    if not is_address or any(character <= " " for character in new.endpoint):
+    if not is_address or any(character <= " " for character in endpoint):
         raise InvalidInput("This is no address of a push service", field="endpoint")
+
+
+def _keys(new: NewSubscription) -> tuple[str, str]:
+    """p256dh and auth as they are stored: written anew, thus as long as they have to be."""
     try:
-        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), _decoded(new.p256dh))
+        p256dh = _decoded(new.p256dh)
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), p256dh)
     except ValueError:
         raise InvalidInput("This is no key of a browser", field="p256dh") from None
     try:
-        if len(_decoded(new.auth)) != 16:
-            raise InvalidInput("This is no secret of a browser", field="auth")
+        auth = _decoded(new.auth)
     except ValueError:
-        raise InvalidInput("This is no secret of a browser", field="auth") from None
+        auth = b""
+    if len(auth) != 16:
+        raise InvalidInput("This is no secret of a browser", field="auth")
+    return _encoded(p256dh), _encoded(auth)
 
 
 def _decoded(text: str) -> bytes:
-    """Raises ValueError."""
+    """Of base64 and nothing else, with or without its padding. Raises ValueError."""
     if len(text) > 100:
         raise ValueError("too long")
+    bare = text.rstrip("=")
     try:
-        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
     except binascii.Error as error:
         raise ValueError("no base64") from error
+
+
+def _encoded(data: bytes) -> str:
+    return urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def unsubscribe(*, subscription_id: str, by: Actor, at: datetime) -> None:

@@ -97,6 +97,7 @@ class TestABrowser:
             ({"p256dh": "é" * 87}, "p256dh"),
             ({"auth": "abc"}, "auth"),
             ({"auth": "é" * 22}, "auth"),
+            ({"auth": "A" * 22 + "!" * 60}, "auth"),
         ],
     )
     def test_that_talks_nonsense_is_refused(self, signed_in, changes, field):
@@ -105,7 +106,15 @@ class TestABrowser:
             BROWSERS, described(**changes), headers={"Accept": "application/json"}
         )
         assert answer.status_code == 400
+        assert f"{field}: " in answer.content.decode()
         assert not Subscription.unscoped.exists()
+
+    def test_is_written_down_in_as_few_signs_as_its_keys_need(self, signed_in):
+        given = described()
+        padded = {key: given[key] + "=" * 10 for key in ("p256dh", "auth")}
+        assert signed_in.post(BROWSERS, {**given, **padded}).status_code == 200
+        row = Subscription.unscoped.get()
+        assert (row.p256dh, row.auth) == (given["p256dh"], given["auth"])
 
     def test_is_one_of_twenty_at_most(self, signed_in, alice):
         session = factories.web_session(alice)
@@ -166,6 +175,21 @@ class TestThePage:
         answer = signed_in.post(PAGE, {"time_zone": zone})
         assert answer.status_code in (200, 400)
         assert not Preferences.unscoped.exists()
+
+    def test_says_of_quiet_hours_what_became_of_the_mail(self, signed_in, alice):
+        at = timezone.now()
+        quiet = {"user": alice, "kind": "failed", "topic": "t", "path": "/", "made_at": at}
+        notice = Notice.unscoped.create(key="1", silence="quiet", **quiet)
+        page = signed_in.get(PAGE).content.decode()
+        assert "Not sent: your quiet hours" in page
+
+        Delivery.unscoped.create(
+            notice=notice, channel="mail", label=alice.email, state="sent",
+            due_at=at, settled_at=at,
+        )  # fmt: skip
+        page = signed_in.get(PAGE).content.decode()
+        assert "Kept back in your quiet hours, by mail at their end" in page
+        assert "Not sent" not in page
 
     def test_tells_what_became_of_the_last_twenty_at_one_cost(self, signed_in, alice):
         def look():
