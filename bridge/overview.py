@@ -13,6 +13,7 @@ from accounts.actors import Actor
 from bridge import watching
 from bridge.models import Command, Instance, InstanceQuerySet
 from bridge.schemas import ExtensionInstance, Message, StartTask
+from roocloud.lib.money import MAX_NANOS, NANOS_PER_USD, format_usd
 from roocloud.lib.text import clean_label
 from tasks_sharing.blocks import Block
 from tasks_sharing.kinds import block_of
@@ -119,7 +120,9 @@ class Editor:
         if usage is None or not self.task_id:
             return ""
         tokens = int(usage.total_tokens_in + usage.total_tokens_out)
-        return f"{tokens:,} tokens · ${usage.total_cost:.2f}"
+        # An editor may report any number; money beyond what is counted here has no format.
+        nanos = round(min(max(usage.total_cost * NANOS_PER_USD, 0), MAX_NANOS))
+        return f"{tokens:,} tokens · {format_usd(nanos)}"
 
     @property
     def word(self) -> str:

@@ -69,9 +69,19 @@ class TestTheList:
 
         for words in (
             "Mend the till", "acme/shop · main · desk", "Run npm test", "needs you",
-            "33,106 tokens · $0.07",
+            "33,106 tokens · $0.0703",
         ):  # fmt: skip
             assert words in page, words
+
+    @pytest.mark.parametrize(
+        ("cost", "shown"),
+        [(0.0042, "$0.0042"), (0.00042, "$0.00042"), (12.5, "$12.50"), (0, "$0.00"),
+         (1e308, "$100,000,000.00"), (-1e308, "$0.00")],
+    )  # fmt: skip
+    def test_says_what_each_used_as_the_script_does(self, alice, cost, shown):
+        see(alice, task={"tokenUsage": {"totalTokensIn": 1, "totalCost": cost}})
+        [one] = overview.editors(factories.actor(alice), at=timezone.now())
+        assert one.used == f"1 tokens · {shown}"
 
     def test_is_announced_on_the_home_page(self, alice, mine):
         factories.client_session(alice)
