@@ -15,6 +15,7 @@ from django.db.models import Exists, OuterRef
 from django.http import parse_cookie
 from django.utils.crypto import constant_time_compare
 
+from accounts import single_sign_on
 from accounts.models import User
 
 
@@ -22,11 +23,12 @@ from accounts.models import User
 class SignIn:
     """A web session. proven_at: when its person last showed who they are, with a second factor
     where they have one; None for a session that never did. has_second_factor: whether they have
-    one."""
+    one. signed_on: the single sign-ons of organizations that the sign-in came by."""
 
     user_id: str
     proven_at: datetime | None
     has_second_factor: bool
+    signed_on: frozenset[str] = frozenset()
 
     def is_younger_than(self, age: timedelta, *, at: datetime) -> bool:
         return self.proven_at is not None and at - self.proven_at < age
@@ -67,13 +69,10 @@ def _sign_in(data: dict[str, Any], people: Mapping[str, Any]) -> SignIn | None:
     presented = data.get(HASH_SESSION_KEY, "")
     if not any(constant_time_compare(presented, known) for known in hashes):
         return None
-    proofs = [
-        proof["at"]
-        for proof in data.get(AUTHENTICATION_METHODS_SESSION_KEY, [])
-        if not user.has_factor or proof["method"] == "mfa"
-    ]
+    records = data.get(AUTHENTICATION_METHODS_SESSION_KEY, [])
+    proofs = [proof["at"] for proof in records if not user.has_factor or proof["method"] == "mfa"]
     proven_at = datetime.fromtimestamp(max(proofs), UTC) if proofs else None
-    return SignIn(user.pk, proven_at, user.has_factor)
+    return SignIn(user.pk, proven_at, user.has_factor, single_sign_on.proofs_of(records))
 
 
 def person_of(cookies: str, *, at: datetime) -> str | None:

@@ -4,9 +4,9 @@ Each is an issuer of OpenID Connect that an organization named, and speaks for t
 organization's proven domains alone: what it says of anybody else is not believed (B7).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.http import HttpRequest
 
@@ -36,7 +36,11 @@ def proofs(request: HttpRequest) -> frozenset[str]:
     """The providers of organizations by which this browser's person signed in."""
     from allauth.account.internal.flows.login import get_authentication_records  # needs its models
 
-    records = get_authentication_records(request, request.user)
+    return proofs_of(get_authentication_records(request, request.user))
+
+
+def proofs_of(records: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Of what allauth noted in a web session of how its person signed in."""
     named = {record.get("provider", "") for record in records}
     return frozenset(provider for provider in named if is_organizations(provider))
 

@@ -108,6 +108,11 @@ class Editor:
         return " · ".join(filter(None, (name, branch, self.row.host)))
 
     @property
+    def workplace(self) -> str:
+        """Folder and computer, and nothing of what is done there."""
+        return " · ".join(filter(None, (_name_of(self.row.workspace_path), self.row.host)))
+
+    @property
     def manner(self) -> str:
         """Mode and profile."""
         instance = self.instance
@@ -224,7 +229,8 @@ def find(actor: Actor, instance_id: str, *, at: datetime) -> Editor | None:
 
 def team(actor: Actor, organization_id: str, *, at: datetime) -> InstanceQuerySet:
     """The editors of an organization that the actor may watch and that are there, by person."""
-    rows = watching.instances(actor.user_id, organization_id).live(at)
+    viewer = (actor.user_id, organization_id, actor.signed_on)
+    rows = watching.instances(viewer).live(at)
     return rows.order_by("owner__first_name", "owner_id", "first_seen_at", "pk")
 
 

@@ -47,6 +47,11 @@ def serve(bridge: Bridge) -> None:
     _bridges[:] = [bridge]
 
 
+def serving() -> Bridge | None:
+    """The bridge of this process, where it runs one."""
+    return _bridges[0] if _bridges else None
+
+
 class KeyReused(Refusal):
     status, code = 422, "idempotency_key_reused"
 

@@ -1,6 +1,8 @@
 """``/organizations/{id}/editors``: the running editors of an organization's members, for owners and
 admins to watch, where its policy lets them. To everybody else these pages do not exist."""
 
+from asgiref.sync import async_to_sync
+from django.core.handlers.asgi import ASGIRequest
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -9,7 +11,8 @@ from django.views.decorators.http import require_safe
 
 from accounts import memberships
 from accounts.actors import Actor, web_actor
-from bridge import overview, watching
+from bridge import overview, rest, watch_events, watching
+from bridge.models import Instance
 from bridge.pages import conversation
 from roocloud.lib.access import signed_in
 
@@ -38,12 +41,22 @@ def team(request: HttpRequest, organization_id: str) -> HttpResponse:
 def watch(
     request: HttpRequest, organization_id: str, user_id: str, instance_id: str
 ) -> HttpResponse:
-    """``/organizations/{id}/editors/{person}/{instanceId}``: one of them."""
+    """``/organizations/{id}/editors/{person}/{instanceId}``: one of them. Who opens it watches from
+    here on, as over the socket: it says what the editor is at, even if no script follows."""
     actor, at = web_actor(request), timezone.now()
-    rows = watching.instances(actor.user_id, organization_id)
-    row = rows.filter(owner_id=user_id, instance_id=instance_id).first()
-    if row is None:
+    begun = watching.begin(
+        viewer_id=actor.user_id,
+        organization_id=organization_id,
+        owner_id=user_id,
+        instance_id=instance_id,
+        signed_on=actor.signed_on,
+        at=at,
+    )
+    if begun is None:
         raise Http404
+    _, row = begun
+    if isinstance(request, ASGIRequest):  # else there is no event loop, thus no socket
+        async_to_sync(_tell_owner)(row)
     [editor] = overview.of_team([row], at=at)
     context = {
         **conversation(actor, editor),
@@ -53,9 +66,15 @@ def watch(
     return render(request, "bridge/watch.html", context)
 
 
+async def _tell_owner(row: Instance) -> None:
+    """On the event loop of the sockets, from which the view was called."""
+    if bridge := rest.serving():
+        await watch_events.tell_owners(bridge.hub(), [(row.owner_id, row.instance_id)])
+
+
 def _name(actor: Actor, organization_id: str) -> str:
     """Raises Http404 for everybody who may not watch there."""
-    if not watching.allowed([(actor.user_id, organization_id)]):
+    if not watching.allowed([(actor.user_id, organization_id, actor.signed_on)]):
         raise Http404
     mine = memberships.of(user_id=actor.user_id)
     return next(one.organization_name for one in mine if one.organization_id == organization_id)

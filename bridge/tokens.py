@@ -28,6 +28,7 @@ class Standing:
     present; is_watched: whether it lets owners and admins watch them. may_command: whether a
     browser's sign-in is young and strong enough for commands (R2); why_not: what to do about it
     where it is not. kind: how the person is known.
+    signed_on: the single sign-ons of organizations that a browser's sign-in came by.
     device_pk, device_id: of the paired device that holds the socket; empty for other sockets.
     """
 
@@ -41,6 +42,7 @@ class Standing:
     kind: TokenKind = TokenKind.WEB
     device_pk: str = ""
     device_id: str = ""
+    signed_on: frozenset[str] = frozenset()
 
 
 def issue(actor: Actor, *, at: datetime) -> str:
@@ -125,9 +127,10 @@ def _web_standing(sign_in: SignIn | None, *, at: datetime) -> Standing | None:
     if sign_in is None:
         return None
     if sign_in.is_younger_than(settings.ROOCLOUD_COMMAND_SIGN_IN, at=at):
-        return Standing(sign_in.user_id, may_command=True)
+        return Standing(sign_in.user_id, may_command=True, signed_on=sign_in.signed_on)
     again = "Sign in again" + (" with your second factor" if sign_in.has_second_factor else "")
-    return Standing(sign_in.user_id, why_not=f"{again} to send commands to your editors")
+    why_not = f"{again} to send commands to your editors"
+    return Standing(sign_in.user_id, why_not=why_not, signed_on=sign_in.signed_on)
 
 
 def forget_unused(*, before: datetime) -> int:

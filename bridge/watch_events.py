@@ -36,6 +36,7 @@ async def watch(hub: Hub, peer: Peer, ref: InstanceRef, payload: str) -> dict[st
         organization_id=ref.organization_id,
         owner_id=ref.user_id,
         instance_id=ref.instance_id,
+        signed_on=peer.standing.signed_on,
         at=at,
     )
     try:

@@ -14,6 +14,7 @@ from django.db import transaction
 
 from accounts import memberships
 from accounts.actors import Actor, TokenKind
+from accounts.memberships import Claim
 from audit import actions as audit
 from bridge.models import Instance, InstanceQuerySet, Watcher
 from orgs import queries as orgs
@@ -26,13 +27,19 @@ WATCHER_LIFETIME = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """viewer_id watches the instance of a row (pk) of owner_id, in an organization."""
+    """viewer_id watches the instance of a row (pk) of owner_id, in an organization. signed_on: the
+    single sign-ons that the viewer's sign-in came by."""
 
     viewer_id: str
     organization_id: str
     owner_id: str
     instance_id: str
     pk: str
+    signed_on: frozenset[str] = frozenset()
+
+    @property
+    def claim(self) -> Claim:
+        return self.viewer_id, self.organization_id, self.signed_on
 
     @property
     def room(self) -> str:
@@ -45,42 +52,58 @@ def room(organization_id: str, owner_id: str, instance_id: str) -> str:
     return f"watch:{organization_id}:{owner_id}:{instance_id}"
 
 
-def allowed(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Of pairs of (person, organization) those who may watch its members' editors now: owners and
-    admins, where its policy says so, and lets them read its members' tasks. Three queries."""
-    roles = memberships.roles(pairs)
+def allowed(claims: Iterable[Claim]) -> set[Claim]:
+    """Those of the claims whose person may watch the organization's members' editors now: owners
+    and admins, where its policy says so, and lets them read its members' tasks; by its single
+    sign-on, where it asks them for it. Four queries where no organization asks for any."""
+    asked = set(claims)
+    asked -= memberships.unproven(asked)
+    roles = memberships.roles((user_id, organization_id) for user_id, organization_id, _ in asked)
     ids = {organization_id for _, organization_id in roles}
     watched = {pk for pk, policy in orgs.remote_policies(ids).items() if policy.admins_watch}
     clouds = orgs.clouds_of(watched)
-    return {
+    pairs = {
         (user_id, organization_id)
         for (user_id, organization_id), role in roles.items()
         if organization_id in clouds
         and memberships.administers(role)
         and tasks.opens_others(tasks.task_visibility(clouds[organization_id]), role)
     }
+    return {claim for claim in asked if claim[:2] in pairs}
 
 
-def instances(viewer_id: str, organization_id: str) -> InstanceQuerySet:
-    """What the viewer may watch in an organization now: its members' editors, not their own."""
-    if not allowed([(viewer_id, organization_id)]):
+def instances(viewer: Claim) -> InstanceQuerySet:
+    """What a viewer may watch in an organization now: its members' editors, not their own."""
+    viewer_id, organization_id, _ = viewer
+    if not allowed([viewer]):
         return Instance.unscoped.none()
     rows = Instance.unscoped.of_organization(organization_id).exclude(owner_id=viewer_id)
     return rows.select_related("owner")
 
 
 def begin(
-    *, viewer_id: str, organization_id: str, owner_id: str, instance_id: str, at: datetime
+    *,
+    viewer_id: str,
+    organization_id: str,
+    owner_id: str,
+    instance_id: str,
+    signed_on: frozenset[str],
+    at: datetime,
 ) -> tuple[Watch, Instance] | None:
-    """Let somebody watch an instance, with the trace of it; None for what they may not, and for
-    what is not there."""
-    found = instances(viewer_id, organization_id)
+    """Let somebody watch an instance, with the trace of it, for as long as a watcher lives; None
+    for what they may not, and for what is not there."""
+    found = instances((viewer_id, organization_id, signed_on))
     row = found.filter(owner_id=owner_id, instance_id=instance_id).first()
     if row is None:
         return None
-    watch = Watch(viewer_id, organization_id, owner_id, instance_id, row.pk)
+    watch = Watch(viewer_id, organization_id, owner_id, instance_id, row.pk, signed_on)
+    mine = Watcher.unscoped.filter(instance=row.pk, viewer=viewer_id)
     with transaction.atomic():
-        if insert_rows(Watcher, [_row(watch, at)], unique=("instance", "viewer")):
+        # One that is over but still there would hide the new look, and leave no trace of it.
+        mine.filter(last_seen_at__lte=at - WATCHER_LIFETIME).delete()
+        goes_on = mine.filter(last_seen_at__lt=at).update(last_seen_at=at)
+        rows = [] if goes_on else [_row(watch, at)]
+        if insert_rows(Watcher, rows, unique=("instance", "viewer")):
             audit.record(
                 action="editor.watched",
                 actor=Actor(viewer_id, organization_id, None, TokenKind.WEB),
@@ -99,21 +122,21 @@ def _row(watch: Watch, at: datetime) -> dict[str, object]:
 
 def renew(watches: Sequence[Watch], *, at: datetime) -> set[Watch]:
     """Those of the watches that are still allowed (B4); the others end. A few queries."""
-    pairs = allowed((one.viewer_id, one.organization_id) for one in watches)
+    claims = allowed(one.claim for one in watches)
     rows = Instance.unscoped.filter(pk__in={one.pk for one in watches})
     with transaction.atomic():
         places = set(rows.values_list("pk", "organization_id"))
         kept = {
             one
             for one in watches
-            if (one.viewer_id, one.organization_id) in pairs
-            and (one.pk, one.organization_id) in places
+            if one.claim in claims and (one.pk, one.organization_id) in places
         }
         seen = {(one.pk, one.viewer_id): _row(one, at) for one in kept}
         update = ("last_seen_at",)
         ordered = [seen[key] for key in sorted(seen)]  # as in all processes, or they would wait
         insert_rows(Watcher, ordered, unique=("instance", "viewer"), update=update)
-        _forget([one for one in watches if one not in kept])
+        # Not of who watches by another sign-in too.
+        _forget([one for one in watches if (one.pk, one.viewer_id) not in seen])
     return kept
 
 

@@ -1,26 +1,34 @@
 """Owners and admins who watch a member's editor, where their organization allows it (R1, B4)."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import pytest
+from allauth.account.internal.flows.login import AUTHENTICATION_METHODS_SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts import browsers
+from accounts.single_sign_on import PREFIX
 from audit.models import Entry
 from bridge import events, watching
 from bridge.hub import ClientKind, Hub, Peer
 from bridge.models import Watcher
 from bridge.tokens import Standing
 from orgs import actions
-from orgs.models import Membership
+from orgs.models import Domain, Membership, SingleSignOn
 from orgs.policy import RemotePolicy
 from roocloud.asgi import application
 from tests import factories
 from tests.bridge.conftest import cookies_of, instance, message, question, token_of
 from tests.bridge.test_pages import see
 from tests.live import serving
+from tests.orgs.test_single_sign_on import verified
 
 
 def allow(acme, alice, *, is_on=True, admins_watch=True):
@@ -192,7 +200,7 @@ class TestItsPages:
 
         if who in ("alice", "adam"):
             assert all(answer.status_code == 200 for answer in answers)
-            assert all("Mend the till" in answer.content.decode() for answer in answers)
+            assert "Mend the till" in answers[1].content.decode()
             assert "<roomote-composer" not in answers[1].content.decode()
         else:
             assert [answer.status_code for answer in answers] == [404, 404]
@@ -217,6 +225,59 @@ class TestItsPages:
 
         shown = ("here", "personal", "gone", "own")
         assert [window for window in shown if f'data-instance="{window}"' in page] == ["here"]
+
+    def test_say_in_the_list_who_and_where_and_nothing_of_the_task(self, client, alice, bob, acme):
+        """R1: what a task is about, and what it asks, is for a look that leaves a trace."""
+        allow(acme, alice)
+        asks = question(5, text="npm test")["message"]
+        see(bob, organization=acme, taskAsk=asks, task={"taskStatus": "interactive"})
+        client.force_login(alice)
+        see(bob, organization=acme, instanceId="other", task={"task": "Another secret"})
+
+        pages = [
+            client.get(f"/organizations/{acme.pk}/editors").content.decode(),
+            client.get(f"/organizations/{acme.pk}/editors/{bob.pk}/other").content.decode(),
+        ]
+
+        for page in pages:
+            for words in (bob.name, "shop · desk", "needs you"):
+                assert words in page, words
+            assert "Mend the till" not in page
+            assert "npm test" not in page
+        assert "Another secret" not in pages[0]
+        [entry] = Entry.objects.filter(action="editor.watched")
+        assert entry.target_id == "other"
+
+    def test_of_one_editor_are_a_look_with_its_trace_that_its_person_sees(
+        self, client, alice, adam, bob, acme, time_machine
+    ):
+        """R1, L4: without a script too."""
+        now = timezone.now()
+        time_machine.move_to(now, tick=False)
+        allow(acme, alice)
+        see(bob, organization=acme)
+        path = f"/organizations/{acme.pk}/editors/{bob.pk}/window-1"
+
+        def look(at):
+            time_machine.move_to(at, tick=False)
+            client.force_login(adam)
+            assert client.get(path).status_code == 200
+            return Entry.objects.filter(action="editor.watched").count()
+
+        assert look(now) == 1
+        entry = Entry.objects.get(action="editor.watched")
+        assert (entry.actor_id, entry.after) == (adam.pk, {"owner": bob.pk})
+        client.force_login(bob)
+        for page in ("/roomote", "/roomote/window-1"):
+            assert "Adam is watching" in client.get(page).content.decode()
+
+        soon = watching.WATCHER_LIFETIME - timedelta(seconds=1)
+        assert look(now + soon) == 1
+        assert look(now + 2 * soon) == 1
+        over = now + 2 * soon + watching.WATCHER_LIFETIME
+        assert watching.people([bob.pk], at=over) == {}
+        assert look(over) == 2
+        assert watching.people([bob.pk], at=over) == {(bob.pk, "window-1"): ["Adam"]}
 
     def test_ask_as_much_for_thirty_editors_as_for_three(self, client, alice, adam, bob, acme):
         allow(acme, alice)
@@ -248,6 +309,7 @@ class TestItsPages:
             organization_id=acme.pk,
             owner_id=bob.pk,
             instance_id="window-1",
+            signed_on=frozenset(),
             at=timezone.now(),
         )
 
@@ -256,6 +318,93 @@ class TestItsPages:
         assert "Owners and admins of Acme may watch" in page
         assert "Adam is watching" in page
         assert "Adam is watching" in client.get("/roomote/window-1").content.decode()
+
+
+def test_its_person_hears_at_once_of_a_look_at_the_page_alone(world, alice, adam, bob, acme):
+    """R1: without a socket."""
+    allow(acme, alice)
+    world.working_editor(token_of(bob, acme))
+    owner = world.following_browser(cookies_of(bob))
+
+    page = HTTPConnection(urlsplit(world.url).netloc, timeout=20)
+    path = f"/organizations/{acme.pk}/editors/{bob.pk}/window-1"
+    page.request("GET", path, headers={"Cookie": cookies_of(adam)})
+    assert page.getresponse().status == 200
+    page.close()
+
+    assert owner.wait("instance:watched", lambda e: e["people"]) == [
+        {"instanceId": "window-1", "people": ["Adam"]}
+    ]
+
+
+class TestWhereSingleSignOnIsRequired:
+    """B4: who signed in otherwise is not let in here either."""
+
+    @pytest.fixture
+    def asked(self, alice, acme, bob, adam):
+        allow(acme, alice)
+        verified(adam)
+        at = timezone.now()
+        Domain.unscoped.create(
+            organization=acme, name="acme.example", token="t", created_at=at, verified_at=at
+        )
+        return SingleSignOn.unscoped.create(
+            organization=acme, is_required=True, break_glass_id=alice.pk, updated_at=at
+        )
+
+    def test_its_pages_are_for_who_came_by_it(self, client, asked, adam, bob, acme):
+        see(bob, organization=acme)
+        pages = [
+            f"/organizations/{acme.pk}/editors",
+            f"/organizations/{acme.pk}/editors/{bob.pk}/window-1",
+        ]
+        client.force_login(adam)
+        assert [client.get(page).status_code for page in pages] == [404, 404]
+        assert not Entry.objects.filter(action="editor.watched").exists()
+
+        came_by(client.session, adam, acme)
+        assert [client.get(page).status_code for page in pages] == [200, 200]
+
+    def test_a_socket_watches_for_who_came_by_it(self, world, asked, adam, bob, acme):
+        world.working_editor(token_of(bob, acme))
+        cookies = cookies_of(adam)
+        _, answer = watcher(world, adam, ref(bob, acme))
+        assert answer == {"success": False, "error": "not_found"}
+
+        key = browsers.session_key(cookies)
+        came_by(SessionStore(key), adam, acme)
+        browser = world.browser(cookies)
+        browser.wait("connect")
+        assert browser.ask("editor:watch", ref(bob, acme))["success"] is True
+
+    def test_a_watch_ends_when_it_is_asked_for(self, world, asked, adam, bob, acme):
+        SingleSignOn.unscoped.update(is_required=False)
+        world.working_editor(token_of(bob, acme))
+        browser, answer = watcher(world, adam, ref(bob, acme))
+        assert answer["success"] is True
+        SingleSignOn.unscoped.update(is_required=True)
+        browser.wait("watch:ended")
+        assert not Watcher.unscoped.exists()
+
+    def test_a_watch_by_another_sign_in_goes_on(self, asked, adam, bob, acme):
+        see(bob, organization=acme)
+        by_it = frozenset({f"{PREFIX}{acme.pk}"})
+        at = timezone.now()
+        watch, _ = watching.begin(
+            viewer_id=adam.pk, organization_id=acme.pk, owner_id=bob.pk,
+            instance_id="window-1", signed_on=by_it, at=at,
+        )  # fmt: skip
+        assert watching.renew([watch, replace(watch, signed_on=frozenset())], at=at) == {watch}
+        assert Watcher.unscoped.count() == 1
+
+
+def came_by(session, person, organization) -> None:
+    """A web session as the organization's single sign-on leaves it."""
+    records = session.get(AUTHENTICATION_METHODS_SESSION_KEY, [])
+    named = {"method": "socialaccount", "provider": f"{PREFIX}{organization.pk}", "at": time.time()}
+    session[AUTHENTICATION_METHODS_SESSION_KEY] = [*records, named]
+    session["account_authentication_methods_user"] = person.pk
+    session.save()
 
 
 def test_each_look_leaves_one_trace(watched, adam, bob, acme):

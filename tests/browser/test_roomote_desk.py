@@ -96,7 +96,7 @@ def test_an_admin_watches_and_the_member_sees_it(world, alice, bob, acme, visito
     one = open_page(f"/organizations/{acme.pk}/editors")
     page = one.page
     one.look("team")
-    page.click("text=Mend the till")
+    page.click(f"live-part >> text={bob.name}")
     page.wait_for_selector(LIVE)
     owner.page.wait_for_selector(".head__watched >> text=Alice Archer is watching")
     owner.look("roomote-watched", is_whole=False)
