@@ -16,7 +16,7 @@ from django.db import transaction
 from accounts.actors import Actor
 from audit import actions as audit
 from bridge import waiting
-from bridge.models import INSTANCE_LIFETIME, Command, Instance, Publication
+from bridge.models import INSTANCE_LIFETIME, Command, Device, Instance, Publication
 from bridge.schemas import AnyCommand
 from bridge.tokens import Standing
 from roocloud.lib.bulk import update_rows
@@ -84,9 +84,13 @@ def place(orders: Sequence[Order]) -> list[Placed]:
     """Write each order down, with the socket that it is for, and the trace of it (R2). The same
     sender's same ``command_id`` is the same command: it is placed once (C6)."""
     targets = _targets(orders)
-    rows = [_row(order, target) for order, target in zip(orders, targets, strict=True)]
-    waiting.refuse_surplus(rows)
     with transaction.atomic():
+        alive = _alive(orders)
+        rows = [
+            _row(order, target, is_removed=order.by.device_pk not in alive)
+            for order, target in zip(orders, targets, strict=True)
+        ]
+        waiting.refuse_surplus(rows)
         Command.unscoped.bulk_create(rows, ignore_conflicts=True)
         known = _known(rows)
         new = [
@@ -115,7 +119,18 @@ def _is_same(stored: Command, row: Command) -> bool:
     return all(getattr(stored, name) == getattr(row, name) for name in facts)
 
 
-def _row(order: Order, target: Instance | None) -> Command:
+def _alive(orders: Sequence[Order]) -> set[str]:
+    """The devices that gave them, without those that were removed; empty: none did. Locked, so that
+    one that is being removed leaves nothing behind."""
+    given = {order.by.device_pk for order in orders if order.by.device_pk}
+    if not given:
+        return {""}
+    rows = Device.unscoped.alive().filter(pk__in=given)
+    locked = rows.order_by("pk").select_for_update(of=("self",))
+    return {"", *locked.values_list("pk", flat=True)}
+
+
+def _row(order: Order, target: Instance | None, *, is_removed: bool) -> Command:
     command, command_id, at = order.command, new_id("cmd"), order.at
     row = Command(
         id=command_id,
@@ -131,8 +146,9 @@ def _row(order: Order, target: Instance | None) -> Command:
         device=clean_label(order.device, 200),
         given_at=at,
     )
-    if target is None:
-        row.state, row.reason, row.settled_at = Command.State.FAILED, _absence(order), at
+    if target is None or is_removed:
+        reason = "device_removed" if is_removed else _absence(order)
+        row.state, row.reason, row.settled_at = Command.State.FAILED, reason, at
         return row
     row.instance_id, row.organization_id = target.instance_id, target.organization_id
     if _is_there(target, at=at):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from accounts.actors import Actor
 from audit import actions as audit
@@ -25,6 +25,7 @@ from roocloud.lib.refusals import (
     NotFound,
     Refusal,
     TooLarge,
+    Unauthenticated,
 )
 
 #: Types that are queued; all others are told to whoever is there.
@@ -151,12 +152,15 @@ def place(orders: Sequence[Order]) -> list[Placed | Exception]:
     """Put each in its device's queue, with a trace of it (R2). The same id of the same person is
     the same command, and is placed once (C6).
 
-    A result may be NotFound for what is no device of the sender's, QueueFull or KeyReused.
+    A result may be Unauthenticated for a sender that was removed meanwhile, NotFound for what is no
+    device of the sender's, QueueFull or KeyReused.
     """
     with transaction.atomic():
         # Locked, so that a device's rows are committed in the order of their keys, its queue grows
-        # no longer than it may, and none is added for one that is being removed.
-        targets = _locked(orders)
+        # no longer than it may, and none is added for or by one that is being removed.
+        locked = _locked(orders)
+        targets = {(row.owner_id, row.device_id): row for row in locked}
+        alive = {row.pk for row in locked}
         known = _known(orders)
         free = _free(targets.values())
         wanted: dict[tuple[str, str], tuple[Order, Device]] = {}
@@ -164,6 +168,8 @@ def place(orders: Sequence[Order]) -> list[Placed | Exception]:
             target = targets.get((order.by.user_id, order.target_device_id))
             name = (order.by.user_id, order.key)
             if target is None or name in known or name in wanted or not free[target.pk]:
+                continue
+            if order.by.device_pk not in alive:
                 continue
             free[target.pk] -= 1
             wanted[name] = order, target
@@ -178,6 +184,9 @@ def place(orders: Sequence[Order]) -> list[Placed | Exception]:
         )
     placed: list[Placed | Exception] = []
     for order in orders:
+        if order.by.device_pk not in alive:
+            placed.append(Unauthenticated("This device was removed"))
+            continue
         target = targets.get((order.by.user_id, order.target_device_id))
         row = known.get((order.by.user_id, order.key))
         is_new = row is not None and row.pk in added
@@ -209,13 +218,15 @@ def _result(
     return Placed(row.key, is_new, row.state, target.pk, node)
 
 
-def _locked(orders: Sequence[Order]) -> dict[tuple[str, str], Device]:
-    rows = Device.unscoped.alive().filter(
+def _locked(orders: Sequence[Order]) -> list[Device]:
+    """The devices that they are for and by, as far as they are alive."""
+    targets = Q(
         owner_id__in={order.by.user_id for order in orders},
         device_id__in={order.target_device_id for order in orders},
     )
-    locked = rows.order_by("pk").select_for_update(of=("self",))
-    return {(row.owner_id, row.device_id): row for row in locked}
+    sources = Q(pk__in={order.by.device_pk for order in orders})
+    rows = Device.unscoped.alive().filter(targets | sources)
+    return list(rows.order_by("pk").select_for_update(of=("self",)))
 
 
 def _known(orders: Sequence[Order]) -> dict[tuple[str, str], QueuedCommand]:

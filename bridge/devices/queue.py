@@ -130,6 +130,7 @@ def _due(sids: dict[str, str], *, at: datetime) -> list[tuple[int, str, str]]:
             target__sid__in=sids.values(),
             target__revoked_at=None,
             target__owner__is_active=True,
+            source__revoked_at=None,  # also of what no device gave
         )
         .annotate(
             place=Window(

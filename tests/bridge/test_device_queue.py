@@ -17,7 +17,14 @@ from bridge import tasks
 from bridge.devices import courier, orders, queue, registry
 from bridge.devices.models import Device, QueuedCommand
 from bridge.devices.queue import Acknowledgement, Reach
-from roocloud.lib.refusals import Conflict, Forbidden, InvalidInput, NotFound, TooLarge
+from roocloud.lib.refusals import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+)
 from tests.bridge.paired import bearer, order, paired, waiting
 
 PATH = "/api/devices/desk-00001/commands"
@@ -182,6 +189,30 @@ class TestDelivery:
         give(phone, "command-1")
 
         registry.remove(device=phone.device, by=None, at=timezone.now())
+
+        assert claimed(desk) == []
+
+    def test_of_what_a_removed_device_gives_yet_is_refused(self, phone, desk, alice):
+        """B4: by a socket that does not know of it for a moment yet."""
+        registry.remove(device=phone.device, by=None, at=timezone.now())
+        other = paired(alice, "phone-0002")
+
+        refused, none, kept = orders.place(
+            [
+                order(phone.device, "desk-00001", "command-1"),
+                order(phone.device, "no-device-1", "command-2"),
+                order(other.device, "desk-00001", "command-3"),
+            ]
+        )
+
+        assert isinstance(refused, Unauthenticated)
+        assert isinstance(none, Unauthenticated), "nor is it asked whether it is for an editor"
+        assert (kept.is_new, keys(claimed(desk))) == (True, ["command-3"])
+
+    def test_of_what_a_removed_device_left_behind_does_not_happen(self, phone, desk):
+        """B4"""
+        give(phone, "command-1")
+        Device.unscoped.filter(pk=phone.device.pk).update(revoked_at=timezone.now())
 
         assert claimed(desk) == []
 

@@ -279,16 +279,14 @@ def test_nobody_else_may_take_it_back(alice, bob):
         waiting.cancel(command_id=row.pk, by=factories.actor(bob), at=timezone.now())
 
 
-def given_by_device(person, device_id, key="command-1", **changes):
-    """A start that waits for a window that was there, given by a device of the person's."""
-    device = paired(person, device_id).device
+def given_by(device, key="command-1"):
+    """A start that waits for a window that was there."""
     command = StartTaskCommand(
-        command_id=key, instance_id="window-1", payload=StartTask(text="x", **changes),
-        may_wait=True,
-    )  # fmt: skip
+        command_id=key, instance_id="window-1", payload=StartTask(text="x"), may_wait=True
+    )
     at = timezone.now()
     by = registry.standing_of(device, at=at)
-    return device, commands.place([commands.Order(by, command, "", at)])[0]
+    return commands.place([commands.Order(by, command, "", at)])[0]
 
 
 @pytest.fixture
@@ -303,8 +301,8 @@ def window(alice):
 
 def test_what_a_removed_device_gave_does_not_start(alice, window):
     """D1, R4, B4: a phone that was stolen; what another one gave still waits."""
-    stolen, placed = given_by_device(alice, "phone-0001")
-    _, kept = given_by_device(alice, "phone-0002", "command-2")
+    stolen, other = paired(alice, "phone-0001").device, paired(alice, "phone-0002").device
+    placed, kept = given_by(stolen), given_by(other, "command-2")
     assert (placed.state, kept.state) == ("queued", "queued")
 
     registry.remove(device=stolen, by=None, at=timezone.now())
@@ -326,3 +324,14 @@ def test_nothing_starts_of_who_was_signed_out_everywhere(alice, bob):
     ended = Command.unscoped.filter(sender=alice).values_list("state", "reason", "payload")
     assert set(ended) == {("cancelled", "signed_out", "")}
     assert len(waiting.claim([window_of(bob, "/bobs")], at=timezone.now())) == 1
+
+
+def test_what_a_removed_device_gives_yet_does_not_wait(alice, window):
+    """B4: by a socket that does not know of it for a moment yet."""
+    stolen = paired(alice).device
+    registry.remove(device=stolen, by=None, at=timezone.now())
+
+    placed = given_by(stolen)
+
+    assert (placed.state, placed.reason, placed.sid) == ("failed", "device_removed", "")
+    assert not Command.unscoped.queued().exists()
