@@ -2,6 +2,7 @@
 means. Pure. Packets with binary attachments are not spoken: no client of ours sends any."""
 
 from enum import Enum
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -151,26 +152,58 @@ class _TaskEvent(Struct, rename="camel"):
     message: _Message | None = None
 
 
+class _Update(Struct, rename="camel"):
+    """What devices hear of a message."""
+
+    payload: _TaskEvent
+    source_device_id: str = ""
+
+
+class _Progress(Struct, rename="camel"):
+    task_id: str
+    ts: float
+
+
+class _ToolUpdate(Struct, rename="camel"):
+    payload: _Progress
+    source_device_id: str = ""
+
+
 class Written(Struct, frozen=True):
     """A message of a task as it is relayed. key: alike for all forms of one message."""
 
-    key: tuple[str, float]
+    key: tuple[str, str, str, float]
     is_partial: bool
 
 
-_RELAYED = '42["task:relayed_event",'
-_task_event = msgspec.json.Decoder(_TaskEvent)
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    "task:relayed_event": msgspec.json.Decoder(_TaskEvent),
+    "watch:task_event": msgspec.json.Decoder(_TaskEvent),
+    "conversation_update": msgspec.json.Decoder(_Update),
+    "tool_progress": msgspec.json.Decoder(_ToolUpdate),
+}
+_LONGEST = max(map(len, _decoders))
 
 
 def written(text: str) -> Written | None:
     """What a packet relays of a task's message; None if it does not."""
-    if not text.startswith(_RELAYED):
+    end = text.find('",', 4, 4 + _LONGEST + 2)
+    name = text[4:end]
+    decoder = _decoders.get(name) if end > 0 and text.startswith('42["') else None
+    if decoder is None:
         return None
     try:
-        event = _task_event.decode(text[len(_RELAYED) : -1])
+        event = decoder.decode(text[end + 2 : -1])
     except (msgspec.MsgspecError, UnicodeEncodeError):
         return None
+    if isinstance(event, _ToolUpdate):
+        tool = event.payload
+        return Written((name, event.source_device_id, tool.task_id, tool.ts), is_partial=True)
+    source = ""
+    if isinstance(event, _Update):
+        source, event = event.source_device_id, event.payload
     message = event.message
     if message is None:
         return None
-    return Written((event.task_id, message.ts), is_partial=bool(message.partial))
+    key = name, source, event.task_id, message.ts
+    return Written(key, is_partial=bool(message.partial))

@@ -2,10 +2,13 @@
 
 import json
 
+import msgspec
 import pytest
 
 from bridge import packets
+from bridge.devices import translation
 from bridge.hub import ClientKind, Peer
+from bridge.schemas import TaskEvent
 from bridge.tokens import Standing
 from tests.bridge.conftest import message
 
@@ -43,6 +46,47 @@ def test_of_what_is_being_written_a_slow_socket_hears_the_latest_and_of_the_rest
     assert [one for one in heard if one in expected] == expected
     order = [ts for ts, _ in heard if ts < 1_000]
     assert order == sorted(order)
+
+
+def watched(event: TaskEvent, payload: str) -> list[str]:
+    return [packets.event("watch:task_event", payload)]
+
+
+def on_devices(event: TaskEvent, payload: str) -> list[str]:
+    return list(translation.told(event, payload, source="window-1"))
+
+
+@pytest.mark.parametrize("forms", [watched, on_devices])
+def test_so_does_one_that_watches_and_a_device(browser, forms):
+    def stream(ts: int, text: str, **changes: object) -> list[str]:
+        payload = json.dumps(message(ts, text, say="command_output", **changes))
+        return forms(msgspec.json.decode(payload, type=TaskEvent), payload)
+
+    written = "word " * 2_000
+    whole = []
+    for ts in range(20):
+        for end in range(100, len(written), 100):
+            for packet in stream(ts, written[:end], partial=True):
+                browser.send(packet)
+        for packet in stream(ts, written):
+            whole.append(packet)
+            browser.send(packet)
+
+    assert browser._waiting_bytes < 3 * 2**20
+    heard = browser.rest(10**9)
+    assert [packet for packet in heard if packet in whole] == whole
+
+
+def test_messages_of_two_editors_of_one_task_are_two(browser):
+    payload = json.dumps(message(1, "x" * 4_000, partial=True))
+    event = msgspec.json.decode(payload, type=TaskEvent)
+    for window in ["window-1"] + ["window-2"] * 600:
+        for packet in translation.told(event, payload, source=window):
+            browser.send(packet)
+
+    heard = browser.rest(10**9)
+    assert len(heard) < 600
+    assert '"window-1"' in heard[0]
 
 
 def test_a_quick_socket_hears_every_fragment(browser):
