@@ -75,7 +75,9 @@ def web_actor(request: HttpRequest) -> Actor:
     if role:
         return replace(personal, organization_id=chosen, role=role)
     mine = memberships.of(user_id=user.pk)
-    unproven = memberships.unproven((user.pk, one.organization_id, signed_on) for one in mine)
+    asking = [one for one in mine if one.asks_sign_on]
+    claims = [(user.pk, one.organization_id, signed_on) for one in asking]
+    unproven = memberships.unproven(claims) if claims else set()
     for one in mine:
         if (user.pk, one.organization_id, signed_on) not in unproven:
             return replace(personal, organization_id=one.organization_id, role=one.role)

@@ -21,7 +21,8 @@ def in_context(actor: Actor, organization_id: str) -> Actor:
         return replace(actor, organization_id=None, role=None)
     for membership in memberships.of(user_id=actor.user_id):
         if membership.organization_id == organization_id:
-            check_sign_on(actor, organization_id, membership.organization_name)
+            if membership.asks_sign_on:
+                check_sign_on(actor, organization_id, membership.organization_name)
             return replace(actor, organization_id=organization_id, role=membership.role)
     raise InvalidInput("You are not a member of that organization", field="organization")
 

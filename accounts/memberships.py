@@ -10,11 +10,13 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """One organization that somebody belongs to."""
+    """One organization that somebody belongs to. asks_sign_on: some of its people have to sign in
+    through it."""
 
     organization_id: str
     organization_name: str
     role: str
+    asks_sign_on: bool = False
 
 
 #: A person, an organization, and the single sign-ons that their sign-in came by.

@@ -60,9 +60,17 @@ class Memberships:
         rows = (
             Membership.unscoped.filter(user_id=user_id)
             .order_by("organization__name", "pk")
-            .values_list("organization_id", "organization__name", "role")
+            .values_list(
+                "organization_id",
+                "organization__name",
+                "role",
+                "organization__single_sign_on__is_required",
+            )
         )
-        return [memberships.Membership(*row) for row in rows]
+        return [
+            memberships.Membership(pk, name, role, asks_sign_on=bool(is_asked))
+            for pk, name, role, is_asked in rows
+        ]
 
     def administers(self, role: str | None) -> bool:
         return role in ADMIN_ROLES

@@ -63,6 +63,7 @@ class TestEveryColumnThatNamesAPerson:
             assert error.msg == f"{forgotten._meta.label}.seen_by_id may name a person."
         finally:
             del apps.all_models["accounts"]["forgotten"]
+            apps.clear_cache()
 
     def test_is_declared_once(self):
         declared = [(holding.name, holding.field) for holding in personal.holdings()]
