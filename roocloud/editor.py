@@ -316,7 +316,7 @@ class Editor:
     async def _expect_text(self, url: str, text: str) -> None:
         """A share page may say for some seconds that it is being prepared."""
         async with outbound.visitor() as stranger:
-            for _ in range(40):
+            for _ in range(120):
                 async with stranger.get(url) as response:
                     page = await response.text()
                 if text in page:
